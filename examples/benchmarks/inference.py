@@ -1,0 +1,347 @@
+"""Seconds and peak memory of upscaling one image: `keras_edsr.upscale` against the raw runtimes, on the same weights.
+
+python examples/benchmarks/inference.py            # 256x256 and 480x320
+python examples/benchmarks/inference.py --large    # 1920x1080 too: minutes, and several GB
+
+Ours is the whole call, from a uint8 image to a uint8 image; the others get a float32 array in the layout that they like
+best and are not asked to round. Each runs in a process of its own, which it holds alone for the memory; rounds take every
+candidate in turn, so that a machine whose speed drifts slows all of them. What is not installed is left out:
+pip install ncnn torch onnx onnxruntime openvino MNN
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+NETS = {"baseline 16x64 x2": (2, 16, 64), "baseline 16x64 x4": (4, 16, 64), "compact 8x32 x2": (2, 8, 32)}
+SIZES = [(256, 256), (320, 480)]
+LARGE = (1080, 1920)
+ANSWER = "answer:"
+OURS = {"keras_edsr, ncnn": "raw ncnn", "keras_edsr, TensorFlow": "raw tf.function"}  # and what each is held against
+
+
+def main():
+    """Prints a table for each network and size."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--large", action="store_true", help="1920x1080 too")
+    parser.add_argument("--only", default="", help="networks whose name contains this")
+    parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", nargs=4, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        return work(*args.worker, args.threads)
+    if args.prepare:
+        return prepare(Path(args.prepare[0]), *map(int, args.prepare[1:]))
+    print(machine(args.threads))
+    for name, net in NETS.items():
+        if args.only not in name:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([sys.executable, __file__, "--prepare", folder, *map(str, net)], check=True, env=quiet())
+            for size in [*SIZES, *[LARGE] * args.large]:
+                print(f"\n{name}, LR {size[1]}x{size[0]}")
+                report(measure(folder, size, args.rounds, args.threads))
+
+
+def report(results):
+    """Prints medians, ratios to the raw runtime of the same kind, and peak memory."""
+    rounds = {name: times for name, (times, _) in results.items()}
+    for name, (times, memory) in sorted(results.items(), key=lambda item: statistics.median(item[1][0])):
+        line = f"  {name:24} {statistics.median(times):8.3f} s   {memory:6.0f} MB"
+        if OURS.get(name) in rounds:
+            ratio = statistics.median(a / b for a, b in zip(times, rounds[OURS[name]], strict=True))
+            line += f"   {ratio:.2f} x {OURS[name]}"
+        print(line, flush=True)
+
+
+def measure(folder, size, rounds, threads):
+    """Returns, for each candidate, its seconds in each round and the MB it took at most."""
+    workers = {}
+    for name, (_, packages) in CANDIDATES.items():
+        if all(importlib.util.find_spec(package) for package in packages):
+            command = [sys.executable, __file__, "--threads", str(threads), "--worker", folder, name, *map(str, size)]
+            workers[name] = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet()
+            )
+            if ask(workers[name], "run") is None:  # traces, fills caches
+                print(f"  {name}: failed")
+                del workers[name]
+    times = {name: [] for name in workers}
+    for _ in range(rounds):
+        for name, worker in workers.items():
+            time.sleep(0.1)  # the threads of the one before may still spin
+            times[name].append(ask(worker, "run"))
+    memory = {name: ask(worker, "memory") for name, worker in workers.items()}
+    for worker in workers.values():
+        worker.communicate()
+    return {name: (times[name], memory[name]) for name in workers}
+
+
+def ask(worker, question):
+    """Sends a line to a worker, and returns its answer as a number; None if it has died."""
+    try:
+        print(question, file=worker.stdin, flush=True)
+    except BrokenPipeError:
+        return None
+    for line in worker.stdout:
+        if line.startswith(ANSWER):  # MNN writes of its own there
+            return float(line.removeprefix(ANSWER))
+    return None
+
+
+def work(folder, name, height, width, threads):
+    """What a worker does: "run" answers with seconds, "memory" with MB."""
+    make, _ = CANDIDATES[name]
+    pixels = np.random.default_rng(0).integers(0, 256, (int(height), int(width), 3), np.uint8)
+    run = make(Path(folder), pixels, int(threads))
+    for line in sys.stdin:
+        if line.strip() == "memory":
+            import resource
+
+            print(ANSWER, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, flush=True)
+        else:
+            start = time.perf_counter()
+            run()
+            print(ANSWER, time.perf_counter() - start, flush=True)
+
+
+def quiet():
+    """The environment of a child: without the notes of TensorFlow."""
+    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "GLOG_minloglevel": "3"}
+
+
+def machine(threads):
+    """One line: what was measured on what, when."""
+    names = ("tensorflow", "ncnn", "torch", "onnxruntime", "openvino", "MNN")
+    versions = [f"{n} {importlib.metadata.version(n)}" for n in names if importlib.util.find_spec(n)]
+    model = platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        model = next(line.split(": ")[1] for line in open("/proc/cpuinfo") if line.startswith("model name")).strip()
+    return f"{datetime.date.today()}, {model}, {threads} threads, Python {platform.python_version()}, " + ", ".join(versions)
+
+
+# === The same weights for all ===
+
+
+def prepare(folder, scale, num_blocks, filters):
+    """Writes one random network as model.keras, for ncnn, and where it can as model.onnx and model.mnn."""
+    import keras
+
+    import keras_edsr
+    from keras_edsr.runtimes.ncnn_format import ncnn_files, ncnn_networks
+
+    keras.utils.set_random_seed(0)
+    model = keras_edsr.EDSR(scale, num_blocks, filters, residual_scaling=1.0)
+    model.save(folder / "model.keras")
+    (folder / "ncnn").mkdir()
+    for name, content in ncnn_files(ncnn_networks(model), "model").items():
+        (folder / "ncnn" / name).write_bytes(content)
+    if not (importlib.util.find_spec("torch") and importlib.util.find_spec("onnx")):
+        return
+    import torch
+
+    torch.onnx.export(
+        torch_model(folder),
+        torch.zeros(1, 3, 32, 32),
+        folder / "model.onnx",
+        input_names=["data"],
+        output_names=["output"],
+        dynamic_axes={"data": {2: "h", 3: "w"}},
+        dynamo=False,
+    )
+    if importlib.util.find_spec("MNN"):
+        import _tools  # of MNN; its command mnnconvert would also install packages and send statistics
+
+        files = ["--modelFile", folder / "model.onnx", "--MNNModel", folder / "model.mnn"]
+        _tools.mnnconvert(["mnnconvert", "-f", "ONNX", *map(str, files), "--bizCode", "x"])
+
+
+def torch_model(folder):
+    """The network in PyTorch, from ncnn's files: RGB in [0, 1], like them."""
+    import torch
+    from torch import nn
+
+    from keras_edsr.runtimes.ncnn_format import read_ncnn
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            [(self.graph, _)] = read_ncnn(folder / "ncnn").values()
+            self.layers = nn.ModuleDict()
+            for layer in self.graph.layers:
+                if layer.kind == "Convolution":
+                    kernel, bias = layer.weights
+                    conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], kernel.shape[2:], padding=kernel.shape[2] // 2)
+                    conv.weight.data, conv.bias.data = torch.tensor(kernel), torch.tensor(bias)
+                    self.layers[layer.name] = conv
+
+        def forward(self, x):
+            blobs = {"data": x}
+            for kind, name, inputs, outputs, settings, weights in self.graph.layers[1:]:
+                x = blobs.pop(inputs[0])
+                if kind == "Convolution":
+                    x = self.layers[name](x)
+                    x = torch.relu_(x) if 9 in settings else x
+                elif kind == "Scale":
+                    x = x + torch.tensor(weights[1])[:, None, None]
+                elif kind == "BinaryOp":
+                    x = x + blobs.pop(inputs[1])
+                elif kind == "PixelShuffle":
+                    x = nn.functional.pixel_shuffle(x, settings[0])
+                blobs.update(dict.fromkeys(outputs, x))
+            return x
+
+    return Network().eval()
+
+
+def planes(pixels):
+    """RGB planes in [0, 1], (1, 3, h, w)."""
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32) / 255
+
+
+# === The candidates: each returns the function that is timed ===
+
+
+def ours_ncnn(folder, pixels, threads):
+    """`upscale` with ncnn."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import keras_edsr
+
+    return lambda: keras_edsr.upscale(folder / "ncnn", pixels)
+
+
+def ours_tensorflow(folder, pixels, threads):
+    """`upscale` with TensorFlow."""
+    use_threads(threads)
+    import keras_edsr
+
+    return lambda: keras_edsr.upscale(folder / "model.keras", pixels, runtime="tensorflow")
+
+
+def raw_function(folder, pixels, threads):
+    """The Keras model in a tf.function, dynamic sizes."""
+    tf = use_threads(threads)
+    import keras
+
+    import keras_edsr.models  # noqa: F401  (its classes)
+
+    model = keras.saving.load_model(folder / "model.keras", compile=False)
+    function = tf.function(model, input_signature=[tf.TensorSpec([None, None, None, 3])], autograph=False)
+    lr = tf.constant(pixels[None], tf.float32)
+    return lambda: function(lr).numpy()
+
+
+def use_threads(threads):
+    """TensorFlow, told how many."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    return tf
+
+
+def raw_ncnn(folder, pixels, threads):
+    """The exported files, with ncnn's own options but for half precision."""
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = threads
+    net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
+    [param] = (folder / "ncnn").glob("*.param")
+    net.load_param(str(param))
+    net.load_model(str(param.with_suffix(".bin")))
+    lr = planes(pixels)[0]
+    lr = ncnn.Mat(lr).clone()
+
+    def run():
+        extractor = net.create_extractor()
+        extractor.input("data", lr)
+        return np.asarray(extractor.extract("output")[1])
+
+    return run
+
+
+def raw_mnn(folder, pixels, threads):
+    """MNN, float32."""
+    import MNN
+
+    interpreter = MNN.Interpreter(str(folder / "model.mnn"))
+    session = interpreter.createSession({"backend": "CPU", "numThread": threads, "precision": "high"})
+    x = interpreter.getSessionInput(session)
+    lr = planes(pixels)
+    interpreter.resizeTensor(x, lr.shape)
+    interpreter.resizeSession(session)
+    given = MNN.Tensor(lr.shape, MNN.Halide_Type_Float, lr, MNN.Tensor_DimensionType_Caffe)
+
+    def run():
+        x.copyFrom(given)
+        interpreter.runSession(session)
+        y = interpreter.getSessionOutput(session)
+        sr = MNN.Tensor(y.getShape(), MNN.Halide_Type_Float, np.empty(y.getShape(), np.float32), MNN.Tensor_DimensionType_Caffe)
+        y.copyToHostTensor(sr)
+        return sr
+
+    return run
+
+
+def raw_torch(folder, pixels, threads):
+    """PyTorch, eager, channels_last."""
+    import torch
+
+    torch.set_num_threads(threads)
+    model = torch_model(folder).to(memory_format=torch.channels_last)
+    lr = torch.from_numpy(planes(pixels)).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def run():
+        return model(lr).numpy()
+
+    return run
+
+
+def raw_onnxruntime(folder, pixels, threads):
+    """ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
+    lr = planes(pixels)
+    return lambda: session.run(None, {"data": lr})
+
+
+def raw_openvino(folder, pixels, threads):
+    """OpenVINO, float32, dynamic sizes."""
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.compile_model(folder / "model.onnx", "CPU", settings).create_infer_request()
+    lr = planes(pixels)
+    return lambda: request.infer({0: lr})
+
+
+CANDIDATES = {  # and the packages that each needs
+    "keras_edsr, ncnn": (ours_ncnn, ["ncnn"]),
+    "keras_edsr, TensorFlow": (ours_tensorflow, []),
+    "raw ncnn": (raw_ncnn, ["ncnn"]),
+    "raw tf.function": (raw_function, []),
+    "PyTorch, channels_last": (raw_torch, ["torch"]),
+    "ONNX Runtime": (raw_onnxruntime, ["torch", "onnx", "onnxruntime"]),
+    "OpenVINO": (raw_openvino, ["torch", "onnx", "openvino"]),
+    "MNN": (raw_mnn, ["torch", "onnx", "MNN"]),
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""EDSR and MDSR, single-image super-resolution for Keras (Lim et al., CVPRW 2017).
+
+Names are imported when they are first used, so that `import keras_edsr` does not import TensorFlow.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+from .imresize import imresize  # now: a later import of the module would hide the function
+
+if TYPE_CHECKING:
+    from . import data, layers, metrics
+    from .evaluation import evaluate
+    from .inference import upscale
+    from .models import EDSR, MDSR, load_torch, save_torch
+
+__all__ = [
+    "EDSR",
+    "MDSR",
+    "__version__",
+    "data",
+    "evaluate",
+    "imresize",
+    "layers",
+    "load_torch",
+    "metrics",
+    "save_torch",
+    "upscale",
+]
+
+_HOMES = {
+    "EDSR": "models",
+    "MDSR": "models",
+    "evaluate": "evaluation",
+    "load_torch": "models",
+    "save_torch": "models",
+    "upscale": "inference",
+}
+_MODULES = {"data", "layers", "metrics"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

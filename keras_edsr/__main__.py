@@ -1,0 +1,5 @@
+"""`python -m keras_edsr`."""
+
+from .cli import main
+
+main()

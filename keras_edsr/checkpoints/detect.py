@@ -1,0 +1,204 @@
+"""Tells what a state dict is from the names and shapes of its tensors, and whether it is that to the last tensor."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .layouts import LAYOUTS, MEAN_NAMES, Network
+from .pickles import shown
+from .tensors import CheckpointError, Tensor
+
+# === Where the state dict is ===
+
+# The keys that hold it, the better first: BasicSR's moving average is what it evaluates.
+_CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator", "net_g")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "generator.", "net_g.")
+_MAX_DEPTH = 4
+
+
+def find_state(tree: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Finds the state dict in what a file holds, and takes off what wrappers put before its names.
+
+    Args:
+        tree: As `reader.read_file` gives.
+
+    Returns:
+        The tensors by name, and the keys and prefixes that they lay under, such as ("params_ema", "module.").
+
+    Raises:
+        CheckpointError: There is none, or several that could be it.
+    """
+    where: list[str] = []
+    for _ in range(_MAX_DEPTH):
+        if not isinstance(tree, dict):
+            raise CheckpointError("it holds no state dict, but something else")
+        if any(isinstance(value, Tensor) for value in tree.values()):
+            return _strip(tree, where)
+        key = next((key for key in _CONTAINERS if isinstance(tree.get(key), dict) and tree[key]), None)
+        if key is None:
+            break
+        where.append(key)
+        tree = tree[key]
+    if isinstance(tree, dict) and {"state", "param_groups"} <= set(tree):
+        raise CheckpointError("it is the state of an optimizer, not of a network")
+    raise CheckpointError("it holds no state dict" + (f"; it holds {listed(tree)}" if tree else ""))
+
+
+def _strip(tree: dict, where: list[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    odd = [name for name, value in tree.items() if not isinstance(name, str) or not isinstance(value, Tensor)]
+    if odd:
+        raise CheckpointError(f"among its tensors it holds something else: {listed(odd)}")
+    for _ in range(_MAX_DEPTH):
+        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in tree)), None)
+        if prefix is None:
+            break
+        where = [*where, prefix]
+        tree = {name.removeprefix(prefix): tensor for name, tensor in tree.items()}
+    return tree, tuple(where)
+
+
+# === What it is ===
+
+# Networks that share names with EDSR or are often met beside it, by a name that only they have; the first that fits.
+_OTHERS = {
+    r"(^|\.)conv_du\.|\brcab\b|residual_group": "RCAN",
+    r"RRDB_trunk|(?i:\brdb[123]\b)": "an ESRGAN (RRDBNet)",
+    r"RDBs\.|SFENet": "RDN",
+    r"relative_position_bias_table|\battn\.": "a transformer (SwinIR, HAT, …)",
+    r"^pre_process\.\d+\.\d+\.body\.0\.0\.weight$": 'super-image\'s "mdsr", which is another network than MDSR',
+    r"^body\.\d+\.attention\.": "super-image's EDSR with attention blocks (BAM)",
+    r"\.running_mean$": "a network with batch normalisation (SRResNet, …)",
+    r"^upconv1\.": "MSRResNet (SRResNet without batch normalisation)",
+}
+
+
+def detect(state: Mapping[str, Tensor], layout: str | None = None) -> Network:
+    """Tells what a state dict is from names and shapes.
+
+    Args:
+        state: The tensors by name.
+        layout: One of `LAYOUTS`, when it is known. "super-image" has the names of "edsr-pytorch" and is never found.
+
+    Returns:
+        The network. Whether every tensor fits it, `check` says.
+
+    Raises:
+        CheckpointError: It is no EDSR or MDSR (named, where it is known), or of another layout than `layout`.
+    """
+    for pattern, network in _OTHERS.items():
+        if any(re.search(pattern, name) for name in state):
+            raise CheckpointError(f"it is {network}, not EDSR or MDSR")
+    if "conv_first.weight" in state and "conv_after_body.weight" in state:
+        family, found = "EDSR", "basicsr"
+    elif "head.0.weight" in state and "tail.0.0.weight" in state:
+        family, found = "EDSR", "edsr-pytorch"
+    elif "head.0.weight" in state and "tail.0.weight" in state and "upsample.0.0.weight" in state:
+        family, found = "MDSR", "edsr-pytorch"
+    else:
+        raise CheckpointError(
+            f"it is no EDSR or MDSR of a known layout ({', '.join(LAYOUTS)}); "
+            f"it has {len(state)} tensors: {listed(state)}"
+        )
+    layout = layout or found
+    if layout != found and (layout, family, found) != ("super-image", "EDSR", "edsr-pytorch"):
+        raise CheckpointError(f"it is {family} with the names of {found}, not of {layout}")
+    return _measure(state, family, layout)
+
+
+def _measure(state: Mapping[str, Tensor], family: str, layout: str) -> Network:
+    basicsr = layout == "basicsr"
+    filters, channels = _shape(state, "conv_first.weight" if basicsr else "head.0.weight")[:2]
+    if basicsr:
+        num_blocks = 1 + max(_numbers(state, r"body\.(\d+)\.conv1\.weight"), default=-1)
+        scales = [_scale(state, "upsample", filters)]
+    else:
+        num_blocks = max(_numbers(state, r"body\.(\d+)\.weight"), default=-1)
+        if num_blocks < 0:
+            raise CheckpointError(f"it is {family} without the last convolution of the body, body.N.weight")
+        parts = ["tail.0"]
+        if family == "MDSR":
+            parts = [f"upsample.{i}" for i in sorted(_numbers(state, r"upsample\.(\d+)\.0\.weight"))]
+        scales = [_scale(state, part, filters) for part in parts]
+    if num_blocks < 1:
+        raise CheckpointError(f"it is {family} without residual blocks")
+    if len(set(scales)) < len(scales):
+        raise CheckpointError(f"it has one scale twice: {scales}")
+    return Network(family, layout, tuple(scales), num_blocks, filters, channels)
+
+
+def _numbers(state: Mapping[str, Tensor], pattern: str) -> set[int]:
+    matches = (re.fullmatch(pattern, name) for name in state)
+    return {int(match[1]) for match in matches if match and len(match[1]) < 5}
+
+
+def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
+    shape = state[name].shape
+    if len(shape) != 4 or 0 in shape:
+        raise CheckpointError(f"{name} is no convolution: its shape is {shape}")
+    return shape
+
+
+def _scale(state: Mapping[str, Tensor], part: str, filters: int) -> int:
+    stages = len(_numbers(state, rf"{re.escape(part)}\.(\d+)\.weight"))
+    rows = _shape(state, f"{part}.0.weight")[0] if f"{part}.0.weight" in state else 0
+    if rows == 9 * filters and stages == 1:
+        return 3
+    if rows == 4 * filters and stages <= 3:
+        return 2**stages
+    raise CheckpointError(
+        f"the upsampler {part} is none of x2, x3, x4, x8: {stages} convolutions, the first from {filters} "
+        f"to {rows} channels"
+    )
+
+
+def check(state: Mapping[str, Tensor], network: Network) -> None:
+    """Makes sure that a state dict has each tensor of a network once, and no other.
+
+    The four tensors of the mean may be there, or not.
+
+    Raises:
+        CheckpointError: It has not: what is missing, what is left over, what has another shape, and what would fit.
+    """
+    shapes = network.shapes()
+    if network.layout != "basicsr" and not set(MEAN_NAMES).isdisjoint(state):
+        channels = network.channels
+        for name in MEAN_NAMES:
+            shapes[name] = (channels, channels, 1, 1) if name.endswith("weight") else (channels,)
+    missing = [name for name in shapes if name not in state]
+    extra = [name for name in state if name not in shapes]
+    odd = {name: state[name].shape for name in shapes if name in state and state[name].shape != shapes[name]}
+    if not (missing or extra or odd):
+        return
+    complaints = {
+        "in the network, not in the file": listed(missing),
+        "in the file, not in the network": listed(extra),
+        "of another shape": ", ".join(
+            f"{name} has {shape} and must have {shapes[name]}" for name, shape in list(odd.items())[:5]
+        ),
+    }
+    counts = (len(missing), len(extra), len(odd))
+    listing = "; ".join(
+        f"{what} ({count}): {names}" for (what, names), count in zip(complaints.items(), counts, strict=True) if count
+    )
+    raise CheckpointError(
+        f"by its names it is {network} in the layout {network.layout}, but its tensors do not fit that: {listing}. "
+        f"What would fit is exactly the {len(network.shapes())} tensors of that network, with or without the "
+        f"{len(MEAN_NAMES)} of the mean" + _hint(network, missing, extra)
+    )
+
+
+def _hint(network: Network, missing: list[str], extra: list[str]) -> str:
+    if missing and extra:
+        return "; the file is of a changed network, or of two"
+    if missing:
+        return "; the file is not complete"
+    if extra:
+        return "; take the others out of the file"
+    return "; the file is of a changed network"
+
+
+def listed(names: Iterable[Any]) -> str:
+    """Some of the names, and how many more there are."""
+    names = list(names)
+    rest = f", … ({len(names) - 5} more)" if len(names) > 5 else ""
+    return ", ".join(shown(str(name)) for name in names[:5]) + rest

@@ -1,0 +1,220 @@
+"""Patches of image pairs, cut and turned: every batch a pure function of (seed, step)."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..image_ops import NUM_DIHEDRAL, dihedral
+from .pairs import ImagePairs
+from .sampler import (
+    PATCH_STREAM,
+    ScaleBatchSampler,
+    below,
+    check_scales,
+    check_seed,
+    random_words,
+)
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class PatchSampler:
+    """Cuts batches of LR and HR patches out of image pairs.
+
+    For each patch an image is drawn, each as likely as any other; then a place in its LR image,
+    each as likely as any other; the HR patch is what lies under it, to the pixel. With `augment`
+    both are flipped and turned by the same one of the eight transforms of the square. All of it is
+    a pure function of (seed, step): any batch can be made alone, in any process.
+
+    Args:
+        pairs: The images.
+        scales: The scales to draw from, of `pairs.scales`; all patches of a batch have the same,
+            as `ScaleBatchSampler` draws it. Defaults to `pairs.scales`.
+        patch_size: Height and width of an LR patch. Defaults to the paper's.
+        batch_size: Patches in a batch. Defaults to the paper's.
+        augment: Whether to flip and turn.
+        seed: Integer from 0 to 2**64 - 1.
+        weights: Passed to `ScaleBatchSampler`.
+
+    Raises:
+        ValueError: If an image is smaller than a patch (it is named), or an argument is not as
+            described.
+
+    Example:
+        >>> sampler = PatchSampler(pairs, patch_size=48, batch_size=16, seed=0)
+        >>> lr, hr = sampler.batch(step=1000)
+        >>> model.fit(sampler.dataset(), steps_per_epoch=1000, epochs=300)
+    """
+
+    def __init__(
+        self,
+        pairs: ImagePairs,
+        scales: int | Sequence[int] | None = None,
+        *,
+        patch_size: int = 48,
+        batch_size: int = 16,
+        augment: bool = True,
+        seed: int = 0,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        self.pairs = pairs
+        self.scales = pairs.scales if scales is None else check_scales(scales)
+        self.scale_sampler = ScaleBatchSampler(self.scales, weights, seed)
+        self.patch_size = check_positive("patch_size", patch_size)
+        self.batch_size = check_positive("batch_size", batch_size)
+        self.augment = augment
+        self.seed = check_seed(seed)
+        self._places = {scale: self._count_places(scale) for scale in self.scales}
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Makes the batch of a step, counted from 0.
+
+        Returns:
+            The LR and HR patches, uint8 of shape (batch_size, patch_size, patch_size, channels)
+            and (batch_size, scale * patch_size, scale * patch_size, channels).
+        """
+        scale, size, count = self.scale_sampler(step), self.patch_size, self.batch_size
+        words = random_words(self.seed, step, PATCH_STREAM, 4 * count).reshape(4, count)
+        images = below(words[0], len(self.pairs))
+        corners = below(words[1:3], self._places[scale][images].T)  # (2, n): top, left
+        turns = below(words[3], NUM_DIHEDRAL if self.augment else 1)
+        channels = self.pairs.channels
+        lr = np.empty((count, size, size, channels), np.uint8)
+        hr = np.empty((count, scale * size, scale * size, channels), np.uint8)
+        for n, (image, top, left, turn) in enumerate(
+            zip(images.tolist(), *corners.tolist(), turns.tolist(), strict=True)
+        ):
+            _cut(self.pairs.lr(image, scale), top, left, turn, out=lr[n])
+            _cut(self.pairs.hr(image, scale), scale * top, scale * left, turn, out=hr[n])
+        return lr, hr
+
+    def dataset(self, start_step: int = 0, steps: int | None = None) -> "tf.data.Dataset":
+        """Streams the batches of `start_step`, `start_step + 1`, ... as a `tf.data.Dataset`.
+
+        Args:
+            start_step: The first step; a run that is resumed after step 999 starts at 1000.
+            steps: How many batches. Defaults to no end: then tell `fit` how long an epoch is,
+                `fit(dataset, steps_per_epoch=1000, epochs=300)`.
+
+        Returns:
+            Elements (lr, hr) as `batch` makes them. If there are several scales, the height and
+            width of hr are not known beforehand.
+        """
+        import tensorflow as tf  # not above, so that pairs and samplers are light
+
+        scale = self.scales[0] if len(self.scales) == 1 else None
+        hr_size = None if scale is None else scale * self.patch_size
+        lr_shape = (self.batch_size, self.patch_size, self.patch_size, self.pairs.channels)
+        hr_shape = (self.batch_size, hr_size, hr_size, self.pairs.channels)
+
+        def load(step):
+            lr, hr = tf.numpy_function(self.batch, [step], (tf.uint8, tf.uint8), stateful=False)
+            return tf.ensure_shape(lr, lr_shape), tf.ensure_shape(hr, hr_shape)
+
+        numbers = tf.data.Dataset.counter(_check_step(start_step))
+        if steps is not None:
+            numbers = numbers.take(check_positive("steps", steps))
+        # Python runs in one thread, but two can wait for pages of a memory map.
+        batches = numbers.map(load, num_parallel_calls=2, deterministic=True)
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+    def _count_places(self, scale: int) -> np.ndarray:
+        """Counts, for each image, the rows and columns where a patch may begin: (images, 2)."""
+        if scale not in self.pairs.scales:
+            raise ValueError(f"`scales` must be of the pairs' scales, {self.pairs.scales}. Received: {scale}.")
+        sizes = [self.pairs.lr(index, scale).shape[:2] for index in range(len(self.pairs))]
+        places: np.ndarray = np.array(sizes) - self.patch_size + 1
+        small = np.flatnonzero((places < 1).any(axis=1))
+        if small.size:
+            raise ValueError(self._too_small(int(small[0]), scale, small.size - 1))
+        return places
+
+    def _too_small(self, index: int, scale: int, others: int) -> str:
+        height, width = self.pairs.hr(index, scale).shape[:2]
+        need = scale * self.patch_size
+        return (
+            f"{self.pairs.names[index]} in {self.pairs.origin} is smaller than a patch: "
+            f"{height}x{width}, and at scale {scale} `patch_size` {self.patch_size} takes "
+            f"{need}x{need} (so {'is' if others == 1 else 'are'} {others} other). "
+            "Take a smaller `patch_size`, or leave small images out."
+        )
+
+
+def pair_dataset(
+    pairs: ImagePairs,
+    *,
+    patch_size: int | None = 48,
+    batch_size: int = 16,
+    augment: bool = True,
+    seed: int = 0,
+    start_step: int = 0,
+    steps: int | None = None,
+    weights: Sequence[float] | None = None,
+) -> "tf.data.Dataset":
+    """Makes the dataset that `image_pairs` and `div2k` return; the arguments are told there."""
+    if patch_size is None:
+        return whole_images(pairs)
+    sampler = PatchSampler(
+        pairs,
+        patch_size=patch_size,
+        batch_size=batch_size,
+        augment=augment,
+        seed=seed,
+        weights=weights,
+    )
+    return sampler.dataset(start_step, steps)
+
+
+def whole_images(pairs: ImagePairs) -> "tf.data.Dataset":
+    """Streams whole images, one by one, in order; first all at one scale, then at the next.
+
+    Args:
+        pairs: The images.
+
+    Returns:
+        A finite dataset of (lr, hr), uint8 of shape (1, height, width, channels).
+    """
+    import tensorflow as tf
+
+    scales = tf.constant(pairs.scales, tf.int64)
+    shape = (1, None, None, pairs.channels)
+
+    def load_arrays(index: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
+        return pairs.lr(index, scale)[None], np.ascontiguousarray(pairs.hr(index, scale))[None]
+
+    def load(number):
+        index, scale = number % len(pairs), scales[number // len(pairs)]
+        lr, hr = tf.numpy_function(load_arrays, [index, scale], (tf.uint8, tf.uint8), stateful=False)
+        return tf.ensure_shape(lr, shape), tf.ensure_shape(hr, shape)
+
+    numbers = tf.data.Dataset.range(len(pairs) * len(pairs.scales))
+    return numbers.map(load).prefetch(1)
+
+
+def check_positive(name: str, value: int) -> int:
+    """Returns the value, or raises ValueError if it is no integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+    return int(value)
+
+
+def _check_step(step: int) -> int:
+    if not isinstance(step, (int, np.integer)) or step < 0:
+        raise ValueError(f"`start_step` must be 0 or more. Received: start_step={step!r}.")
+    return int(step)
+
+
+def _cut(image: np.ndarray, top: int, left: int, turn: int, out: np.ndarray) -> None:
+    size = out.shape[0]
+    crop = image[top : top + size, left : left + size]
+    turned = dihedral(crop, turn)
+    if turned.strides[-2:] == crop.strides[-2:]:
+        out[...] = turned  # whole rows are copied
+        return
+    # One channel at a time: NumPy would copy the three bytes of a pixel in a loop of their own,
+    # four times slower. The crop is copied first, for its rows lie far apart in memory.
+    turned = dihedral(np.ascontiguousarray(crop), turn)
+    for channel in range(out.shape[-1]):
+        out[..., channel] = turned[..., channel]

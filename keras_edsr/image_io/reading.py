@@ -1,0 +1,263 @@
+"""Reading: a file to a Picture with all that we keep, or to 8-bit pixels."""
+
+import logging
+import os
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from ..image_ops import dihedral
+from .exif import exif_of, orientation_of
+from .picture import Picture
+from .pillow import MAX_PIXELS, eight_bits, from_pillow, naming, open_image, quiet
+from .sixteen import can_decode_deep, decode_deep, is_sixteen_bits
+
+logger = logging.getLogger("keras_edsr")
+
+_NO_LIMIT = 2**48  # where only the header is read
+_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+_READ_WITH_EIGHT_BITS = ("AVIF", "JPEG2000", "PPM")  # whatever the file has: Pillow does not tell
+
+# The place of an orientation of EXIF among the eight transforms of `image_ops.dihedral`.
+_UPRIGHT = {1: 0, 2: 1, 3: 3, 4: 2, 5: 4, 6: 6, 7: 7, 8: 5}
+
+
+def read_picture(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Reads an image file with all that we keep of it.
+
+    Frames are as they are meant to be seen: EXIF orientation is applied (and taken out of the EXIF), a palette is
+    resolved, one bit becomes black and white, each frame of an animation is whole. What is lost is said by the logger
+    `keras_edsr`: CMYK becomes RGB, of several pages the first is read, damaged EXIF is left out.
+
+    Args:
+        path: Path of the file; its content, not its suffix, tells the format.
+        max_pixels: The most to decode, all frames together; more is refused when the header has been read.
+
+    Returns:
+        The picture; 16 bits stay 16 (PNG, TIFF), gray stays gray.
+
+    Raises:
+        ValueError: If the file is empty, truncated, corrupt, no image or too large; one line that names the file.
+        OSError: If the file is missing or may not be read.
+    """
+    with open(path, "rb") as file:
+        return decode_picture(file, path, max_pixels)
+
+
+def decode_picture(data: bytes | BinaryIO, name: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decodes an image file held in memory or open for reading, as `read_picture` does.
+
+    Args:
+        data: The bytes of the file, or the file opened in binary mode.
+        name: What to call it in an error and in the log.
+        max_pixels: As in `read_picture`.
+
+    Raises:
+        ValueError: As `read_picture`.
+    """
+    with naming(name), quiet(max_pixels), open_image(data) as stored:
+        numbers = _frame_numbers(stored)
+        _check_pixels(stored, len(numbers), max_pixels)
+        _say_what_is_left(stored, len(numbers), name)
+        frames, durations = [], []
+        for number in numbers:
+            if len(numbers) > 1 or number:
+                stored.seek(number)
+                _check_pixels(stored, len(numbers), max_pixels)  # a GIF may grow with a frame
+            frames.append(_decode_frame(stored, data, str(name)))
+            durations.append(float(stored.info.get("duration") or 0))
+        orientation = _UPRIGHT[orientation_of(stored)]
+        animated = len(frames) > 1
+        return Picture(
+            frames=[_turned(frame, orientation) for frame in _alike(frames)],
+            durations=tuple(durations) if animated else (),
+            plays=_plays(stored) if animated else 0,
+            exif=_exif(stored, name),
+            icc=_profile(stored),
+        )
+
+
+def read_image(path: str | os.PathLike, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Reads the pixels of an image file as it is meant to be seen.
+
+    EXIF orientation is applied, a palette is resolved, 16 bits are rounded to 8, CMYK becomes
+    RGB, alpha is dropped. Of a file with several frames the first is read.
+
+    Args:
+        path: Path of the file; its content, not its suffix, tells the format.
+        channels: `3` for RGB, `1` for gray, `None` for what the file holds.
+        max_pixels: The most to decode; more is refused when the header has been read.
+
+    Returns:
+        uint8 array in [0, 255]: (height, width, 3), or (height, width) when `channels` is 1, or
+        is None and the file has one channel.
+
+    Raises:
+        ValueError: If the file is empty, truncated, corrupt, no image or too large, or `channels`
+            is none of the above; one line that names the file.
+        OSError: If the file is missing or may not be read.
+    """
+    with open(path, "rb") as file:
+        return decode_image(file, path, channels, max_pixels)
+
+
+def decode_image(
+    data: bytes | BinaryIO, name: str | os.PathLike, channels: int | None = None, max_pixels: int = MAX_PIXELS
+) -> np.ndarray:
+    """Decodes an image file held in memory or open for reading, as `read_image` does.
+
+    Args:
+        data: The bytes of the file, or the file opened in binary mode.
+        name: What to call it in an error.
+        channels: As in `read_image`.
+        max_pixels: As in `read_image`.
+
+    Returns:
+        uint8 array, as `read_image` returns.
+
+    Raises:
+        ValueError: As `read_image`.
+    """
+    if channels not in (None, 1, 3):
+        raise ValueError(f"`channels` must be None, 1 or 3. Received: channels={channels}.")
+    with naming(name), quiet(max_pixels), open_image(data) as stored:
+        _check_pixels(stored, 1, max_pixels)
+        pixels = eight_bits(_decode_frame(stored, data, str(name)))
+        pixels = _in_channels(_without_alpha(pixels), channels)
+        return _turned(pixels, _UPRIGHT[orientation_of(stored)])
+
+
+def read_size(data: bytes | BinaryIO, name: str | os.PathLike) -> tuple[int, int]:
+    """Reads an image's (height, width), as stored, without decoding it.
+
+    Args:
+        data: The bytes of the file, or the file opened in binary mode.
+        name: What to call it in an error.
+
+    Raises:
+        ValueError: If the data do not begin as an image; one line that names it.
+    """
+    with naming(name), quiet(_NO_LIMIT), open_image(data) as stored:
+        return stored.height, stored.width
+
+
+def count_pixels(path: str | os.PathLike) -> int:
+    """Reads from the header how many pixels a file has, all frames together; 0 if that can't be read."""
+    try:
+        with open(path, "rb") as file, naming(path), quiet(_NO_LIMIT), open_image(file) as stored:
+            return stored.height * stored.width * len(_frame_numbers(stored))
+    except (OSError, ValueError):
+        return 0
+
+
+def _frame_numbers(stored: Image.Image) -> range:
+    """Which of the file's images are frames of the picture."""
+    if stored.format not in _ANIMATED:
+        return range(1)  # a TIFF has pages, and a phone's JPEG (MPO) further images, but no time
+    count = getattr(stored, "n_frames", 1)
+    # An APNG may begin with an image for viewers that know no animation, which is not part of it.
+    return range(1, count) if stored.info.get("default_image") and count > 1 else range(count)
+
+
+def _check_pixels(stored: Image.Image, frames: int, max_pixels: int) -> None:
+    pixels = stored.width * stored.height * frames
+    if pixels > max_pixels:
+        size = f"{stored.width}x{stored.height}" + (f" with {frames} frames" if frames > 1 else "")
+        raise ValueError(f"it has {pixels} pixels ({size}), and `max_pixels` (--max-pixels) is {max_pixels}")
+    if not pixels:
+        raise ValueError("it has no pixels")
+
+
+def _say_what_is_left(stored: Image.Image, frames: int, name: str | os.PathLike) -> None:
+    left = getattr(stored, "n_frames", 1) - frames
+    if left and stored.format == "MPO":
+        logger.info("%s: its first image is taken, and %d others (preview, depth, gain map) are left.", name, left)
+    elif left and stored.format not in _ANIMATED:
+        logger.warning("%s: its first page is taken, and %d others are left.", name, left)
+    if stored.format in _READ_WITH_EIGHT_BITS and not stored.mode.startswith("I"):
+        logger.info("%s: %s is read with 8 bits.", name, stored.format)
+
+
+def _decode_frame(stored: Image.Image, data: bytes | BinaryIO, name: str) -> np.ndarray:
+    if can_decode_deep(stored) and not getattr(stored, "is_animated", False):
+        pixels = decode_deep(stored, lambda: open_image(data))
+        return _with_alpha_of_key(pixels, stored.info.get("transparency"))
+    if is_sixteen_bits(stored):
+        logger.warning("%s: its 16 bits are read as 8.", name)
+    stored.load()
+    return from_pillow(stored, name)
+
+
+def _with_alpha_of_key(pixels: np.ndarray, key: Any) -> np.ndarray:
+    """Makes one colour transparent, as a PNG may have it instead of alpha."""
+    if pixels.shape[-1] != 3 or not isinstance(key, tuple):
+        return pixels
+    alpha = np.where((pixels == key).all(axis=-1), 0, 65535).astype(np.uint16)
+    return np.dstack([pixels, alpha])
+
+
+def _alike(frames: list[np.ndarray]) -> list[np.ndarray]:
+    """Gives all frames the size of the first and the channels that any of them needs."""
+    height, width = frames[0].shape[:2]
+    frames = [frame[:height, :width] for frame in frames]  # what lies outside is not shown by browsers either
+    channels = [1 if frame.ndim == 2 else frame.shape[2] for frame in frames]
+    if len(set(channels)) == 1:
+        return frames
+    alpha, colour = any(count in (2, 4) for count in channels), any(count > 2 for count in channels)
+    return [_with_channels(frame, alpha, colour) for frame in frames]
+
+
+def _with_channels(frame: np.ndarray, alpha: bool, colour: bool) -> np.ndarray:
+    planes = frame[..., None] if frame.ndim == 2 else frame
+    opaque = np.full_like(planes[..., :1], np.iinfo(frame.dtype).max)
+    own_alpha = planes[..., -1:] if planes.shape[2] in (2, 4) else opaque
+    own_colour = planes[..., :3] if planes.shape[2] >= 3 else planes[..., :1]
+    if colour and own_colour.shape[2] == 1:
+        own_colour = np.repeat(own_colour, 3, axis=2)
+    return np.concatenate([own_colour, own_alpha], axis=2) if alpha else own_colour
+
+
+def _turned(pixels: np.ndarray, k: int) -> np.ndarray:
+    if not k:
+        return pixels
+    planes = pixels[..., None] if pixels.ndim == 2 else pixels
+    return np.ascontiguousarray(dihedral(planes, k)).reshape(
+        *(pixels.shape[:2] if k < 4 else pixels.shape[1::-1]), *pixels.shape[2:]
+    )
+
+
+def _without_alpha(pixels: np.ndarray) -> np.ndarray:
+    if pixels.ndim == 2:
+        return pixels
+    return {2: lambda: pixels[..., 0], 3: lambda: pixels, 4: lambda: pixels[..., :3]}[pixels.shape[2]]()
+
+
+def _in_channels(pixels: np.ndarray, channels: int | None) -> np.ndarray:
+    if channels == 1 and pixels.ndim == 3:
+        return np.array(Image.fromarray(np.ascontiguousarray(pixels)).convert("L"))
+    if channels == 3 and pixels.ndim == 2:
+        return np.repeat(pixels[..., None], 3, axis=2)
+    return np.ascontiguousarray(pixels)
+
+
+def _plays(stored: Image.Image) -> int:
+    """How many times in all; a GIF counts the times after the first, and without a count is shown once."""
+    loop = stored.info.get("loop")
+    if stored.format != "GIF":
+        return int(loop or 0)
+    return 1 if loop is None else int(loop) + 1 if loop else 0
+
+
+def _exif(stored: Image.Image, name: str | os.PathLike) -> bytes | None:
+    try:
+        return exif_of(stored)
+    except Exception:  # of any kind; the pixels are sound
+        logger.warning("%s: its EXIF is damaged and left out.", name)
+        return None
+
+
+def _profile(stored: Image.Image) -> bytes | None:
+    profile = stored.info.get("icc_profile")
+    # CMYK's own does not fit the RGB that it has become.
+    return profile if isinstance(profile, bytes) and profile and stored.mode != "CMYK" else None

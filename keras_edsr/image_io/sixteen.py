@@ -1,0 +1,180 @@
+"""16 bits in several channels, for which Pillow has no mode: read through it in two halves, written by ourselves."""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, TiffImagePlugin
+
+# The other byte order: where Pillow takes the high byte of each value, the other takes the low one.
+_SWAPPED = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
+_BLOCK_BYTES = 1 << 20
+_PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
+_DIRECTORIES = (0x8769, 0x8825)  # Exif, GPS
+
+
+def is_sixteen_bits(stored: Image.Image) -> bool:
+    """Whether an opened file that is not decoded yet has 16 bits in several channels."""
+    return len(stored.getbands()) > 1 and ";16" in _rawmode(stored)
+
+
+def can_decode_deep(stored: Image.Image) -> bool:
+    """Whether `decode_deep` is for this file.
+
+    Raises:
+        ValueError: If it has 16 bits in a form that neither Pillow nor we read.
+    """
+    if stored.format == "TIFF":
+        tags = getattr(stored, "tag_v2", {})
+        if tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 and 16 in tags.get(TiffImagePlugin.BITSPERSAMPLE, ()):
+            raise ValueError("its 16-bit channels lie in planes of their own; save it with interleaved channels")
+    return stored.format in ("PNG", "TIFF") and stored.mode in ("RGB", "RGBA") and is_sixteen_bits(stored)
+
+
+def decode_deep(stored: Image.Image, again: Callable[[], Image.Image]) -> np.ndarray:
+    """Decodes such a file to uint16, which takes two passes: Pillow's, for the high bytes, and one for the low.
+
+    Args:
+        stored: The file, opened and not decoded; afterwards it is.
+        again: Opens the file once more.
+
+    Returns:
+        uint16 (height, width, 2, 3 or 4).
+    """
+    rawmode = _rawmode(stored)
+    if rawmode.startswith("LA"):
+        # Four bytes a pixel, two for each value: as many as RGBA has, which leaves them as they are.
+        return _decode_as(stored, "RGBA").view(">u2").astype(np.uint16)
+    order = rawmode[-1]
+    layout = rawmode.rpartition(";")[0].replace("a", "A")  # RGBa is premultiplied: Pillow would divide in 8 bits
+    pixels = _decode_as(stored, f"{layout};16{order}").astype(np.uint16)
+    pixels <<= 8
+    pixels |= _decode_as(again(), f"{layout};16{_SWAPPED[order]}")
+    return _unpremultiplied(pixels) if rawmode.startswith("RGBa") else pixels
+
+
+def encode_png(
+    file: BinaryIO,
+    pixels: np.ndarray,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+    compress_level: int = 6,
+) -> None:
+    """Writes uint16 (height, width) or (height, width, 2, 3 or 4) as a PNG of 16 bits."""
+    height, width = pixels.shape[:2]
+    rows = pixels.reshape(height, width, -1)
+    file.write(b"\x89PNG\r\n\x1a\n")
+    colour_type = _PNG_COLOUR_TYPES[rows.shape[2]]
+    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    if icc:
+        _write_chunk(file, b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))
+    if exif:
+        _write_chunk(file, b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    compressor = zlib.compressobj(compress_level)
+    for block in _png_rows(rows):
+        _write_chunk(file, b"IDAT", compressor.compress(block))
+    _write_chunk(file, b"IDAT", compressor.flush())
+    _write_chunk(file, b"IEND", b"")
+
+
+def encode_tiff(file: BinaryIO, pixels: np.ndarray, icc: bytes | None = None, exif: bytes | None = None) -> None:
+    """Writes uint16 (height, width) or (height, width, 2, 3 or 4) as a TIFF of 16 bits, not compressed.
+
+    Raises:
+        ValueError: If it would be larger than the 4 GB that a TIFF can be.
+    """
+    if pixels.nbytes >= 2**32 - 2**20:
+        raise ValueError("a TIFF holds 4 GB; write PNG")
+    height, width = pixels.shape[:2]
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    for tag, value in (_exif_tags(exif) if exif else {}).items():
+        tags[tag] = value
+    tags[TiffImagePlugin.IMAGEWIDTH] = width
+    tags[TiffImagePlugin.IMAGELENGTH] = height
+    tags[TiffImagePlugin.BITSPERSAMPLE] = (16,) * channels
+    tags[TiffImagePlugin.COMPRESSION] = 1
+    tags[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 2 if channels >= 3 else 1
+    tags[TiffImagePlugin.SAMPLESPERPIXEL] = channels
+    tags[TiffImagePlugin.PLANAR_CONFIGURATION] = 1
+    tags[TiffImagePlugin.ROWSPERSTRIP] = height
+    tags[TiffImagePlugin.STRIPBYTECOUNTS] = pixels.nbytes
+    tags[TiffImagePlugin.STRIPOFFSETS] = 0  # Pillow adds where the directory ends
+    if channels in (2, 4):
+        tags[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha that is not premultiplied
+    if icc:
+        tags[TiffImagePlugin.ICCPROFILE] = icc
+    tags.save(file)
+    rows = max(1, _BLOCK_BYTES // (width * channels * 2))
+    for start in range(0, height, rows):
+        file.write(pixels[start : start + rows].astype("<u2").tobytes())
+
+
+def _rawmode(stored: Image.Image) -> str:
+    """The layout of the pixels in the file, as Pillow's decoders name it: `RGB;16B`."""
+    tiles = getattr(stored, "tile", None)
+    if not tiles:
+        return ""
+    args = tiles[0].args
+    return str(args[0]) if isinstance(args, tuple) and args else str(args)
+
+
+def _decode_as(image: Any, rawmode: str) -> np.ndarray:
+    image.tile = [
+        tile._replace(args=(rawmode, *tile.args[1:]) if isinstance(tile.args, tuple) else rawmode)
+        for tile in image.tile
+    ]
+    image.load()
+    return np.array(image)
+
+
+def _unpremultiplied(pixels: np.ndarray) -> np.ndarray:
+    alpha = pixels[..., 3:].astype(np.float64)
+    colour = np.rint(pixels[..., :3] * (65535 / np.maximum(alpha, 1))).clip(0, 65535)
+    return np.concatenate([colour.astype(np.uint16), pixels[..., 3:]], axis=-1)
+
+
+def _png_rows(pixels: np.ndarray) -> Iterator[bytes]:
+    """Yields blocks of rows, each row with the filter before it that leaves the least (PNG, section 12.8)."""
+    height, width, channels = pixels.shape
+    step = 2 * channels  # bytes of a pixel
+    rows = max(1, _BLOCK_BYTES // (width * step))
+    above = np.zeros((1, width * step), np.uint8)
+    for start in range(0, height, rows):
+        raw = pixels[start : start + rows].astype(">u2").reshape(-1, width * channels).view(np.uint8)
+        up = np.concatenate([above, raw[:-1]])
+        left, up_left = _shifted(raw, step), _shifted(up, step)
+        average = ((left.astype(np.uint16) + up) // 2).astype(np.uint8)
+        guesses = [np.zeros_like(raw), left, up, average, _paeth(left, up, up_left)]
+        filtered = np.stack([raw - guess for guess in guesses])  # (5, rows, bytes): uint8 wraps as it should
+        best = np.abs(filtered.view(np.int8).astype(np.int16)).sum(axis=2).argmin(axis=0)
+        chosen = filtered[best, np.arange(len(raw))]
+        yield np.concatenate([best.astype(np.uint8)[:, None], chosen], axis=1).tobytes()
+        above = raw[-1:]
+
+
+def _shifted(rows: np.ndarray, step: int) -> np.ndarray:
+    return np.pad(rows, ((0, 0), (step, 0)))[:, :-step]
+
+
+def _paeth(left: np.ndarray, up: np.ndarray, up_left: np.ndarray) -> np.ndarray:
+    a, b, c = (values.astype(np.int16) for values in (left, up, up_left))
+    to_a, to_b, to_c = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
+    return np.where((to_a <= to_b) & (to_a <= to_c), left, np.where(to_b <= to_c, up, up_left))
+
+
+def _write_chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
+    if kind == b"IDAT" and not data:
+        return  # the compressor keeps what it has
+    file.write(struct.pack(">I", len(data)) + kind)
+    file.write(data)
+    file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
+
+
+def _exif_tags(exif: bytes) -> dict[int, Any]:
+    """The first directory of an EXIF block, with the directories in it as dictionaries."""
+    block = Image.Exif()
+    block.load(exif)
+    return {tag: block.get_ifd(tag) if tag in _DIRECTORIES else block[tag] for tag in list(block)}

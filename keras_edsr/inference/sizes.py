@@ -1,0 +1,146 @@
+"""From the size that is asked for to how often the network is run, and what is left to `imresize`."""
+
+import itertools
+import math
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MOST_PASSES = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one size is reached.
+
+    Attributes:
+        passes: The scales that the network is run at, one after the other.
+        height: Of the result, which `imresize` makes if the passes lead beyond it.
+        width: As well.
+    """
+
+    passes: tuple[int, ...]
+    height: int
+    width: int
+
+    def leads_beyond(self, height: int, width: int) -> bool:
+        """Whether the network makes an image of this size larger than asked."""
+        factor = math.prod(self.passes)
+        return (factor * height, factor * width) != (self.height, self.width)
+
+    def pixels(self, height: int, width: int) -> int:
+        """How many pixels the network is given, over all passes."""
+        factors = itertools.accumulate((1, *self.passes[:-1]), lambda total, scale: total * scale)
+        return sum(height * width * factor**2 for factor in factors) if self.passes else 0
+
+    def describe(self, height: int, width: int) -> str:
+        """Says how, in one line."""
+        factor = math.prod(self.passes)
+        way = f"{width}x{height}"
+        if self.passes:
+            way += f", by the network x{' x'.join(map(str, self.passes))} {factor * width}x{factor * height}"
+        if self.leads_beyond(height, width):
+            way += f", by imresize {self.width}x{self.height}"
+        return way
+
+
+def check_scale(scale: Any, scales: Sequence[int]) -> int:
+    """Returns the scale if it is one of the model's, or the model's only one for None.
+
+    Raises:
+        ValueError: If it is none of them, or None and there are several.
+    """
+    if scale is None and len(scales) == 1:
+        return scales[0]
+    if not isinstance(scale, numbers.Integral) or isinstance(scale, bool) or scale not in scales:
+        raise ValueError(f"`scale` must be one of the model's, {tuple(scales)}. Received: scale={scale!r}.")
+    return int(scale)
+
+
+def check_size(
+    scales: Sequence[int],
+    scale: Any = None,
+    width: Any = None,
+    height: Any = None,
+    fit: Any = None,
+) -> None:
+    """Raises ValueError unless the arguments of `plan_size` fit together, whatever the image."""
+    given = [*["scale"] * (scale is not None), *["width, height"] * (width is not None or height is not None)]
+    given += ["fit"] * (fit is not None)
+    if len(given) > 1:
+        raise ValueError(f"Pass `scale`, or `width` and `height`, or `fit`. Received: {' and '.join(given)}.")
+    if not given:
+        check_scale(None, scales)
+    if scale is not None and not (_is_number(scale) and 1 < scale < math.inf):
+        raise ValueError(f"`scale` must be a number above 1. Received: scale={scale!r}. To shrink, use `imresize`.")
+    sides = {"width": width, "height": height}
+    if fit is not None:
+        if not isinstance(fit, Sequence) or isinstance(fit, str) or len(fit) != 2:
+            raise ValueError(f"`fit` must be (width, height). Received: fit={fit!r}.")
+        sides = dict(zip(("fit[0]", "fit[1]"), fit, strict=True))
+    for name, side in sides.items():
+        if side is not None and not (_is_number(side) and isinstance(side, numbers.Integral) and int(side) > 0):
+            raise ValueError(f"`{name}` must be a positive integer. Received: {name}={side!r}.")
+
+
+def plan_size(
+    scales: Sequence[int],
+    size: tuple[int, int],
+    scale: Any = None,
+    width: Any = None,
+    height: Any = None,
+    fit: Any = None,
+) -> Plan:
+    """Decides how an image of one size becomes another.
+
+    The network makes the next size from there on that it can: by one pass, or where its largest scale is too small by
+    several, the least product that reaches it. `imresize` takes that down. An image that is as large already is only
+    resized.
+
+    Args:
+        scales: The model's.
+        size: (height, width) of the image.
+        scale: Number above 1; sides are rounded. Left out, and no size either, it is the model's only scale.
+        width: Of the result in pixels; without `height` the shape is kept.
+        height: Of the result in pixels; without `width` the shape is kept.
+        fit: (width, height) in which the result fits as large as can be, its shape kept.
+
+    Raises:
+        ValueError: If the arguments don't fit together, or the network would have to be run more than three times.
+    """
+    check_size(scales, scale, width, height, fit)
+    rows, columns = size
+    if scale is None and width is None and height is None and fit is None:
+        scale = scales[0]
+    if fit is not None:
+        scale = min(fit[0] / columns, fit[1] / rows)
+    elif scale is None:
+        ratio = height / rows if width is None else width / columns
+        target = (int(height) if height is not None else _times(rows, ratio), int(width or 0) or _times(columns, ratio))
+    if scale is not None:
+        target = (_times(rows, scale), _times(columns, scale))
+    factor = scale if scale in scales else max(target[0] / rows, target[1] / columns)
+    return Plan(_passes(scales, factor), *target)
+
+
+def _passes(scales: Sequence[int], factor: float) -> tuple[int, ...]:
+    if factor <= 1:
+        return ()
+    for count in range(1, MOST_PASSES + 1):
+        chains = itertools.combinations_with_replacement(sorted(scales), count)  # the smaller first: less work
+        long_enough = [chain for chain in chains if math.prod(chain) >= factor]
+        if long_enough:
+            return min(long_enough, key=math.prod)
+    raise ValueError(
+        f"A model of scale {', '.join(map(str, scales))} reaches {max(scales) ** MOST_PASSES} times the size in "
+        f"{MOST_PASSES} passes. Received: {factor:g} times. Ask for a smaller size."
+    )
+
+
+def _times(side: int, factor: float) -> int:
+    return max(1, math.floor(side * factor + 0.5))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)

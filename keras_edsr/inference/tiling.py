@@ -1,0 +1,98 @@
+"""Where an image is cut into tiles, and how large these may be."""
+
+import itertools
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# A tile's share of memory: the first of these with which the halos add less than WASTE to the work, and never more
+# than a quarter of what is free. Beyond about 96 pixels a side the cost of a pixel is the same in tiles of any size, in
+# TensorFlow and in ncnn, so that the halo alone decides (../shared/reference/performance-anchors.md, measured again for
+# ncnn at 32 and 64 filters).
+BUDGETS = (0.6e9, 1.2e9, 2.4e9, 4.8e9)
+WASTE = 0.15
+
+Slices = tuple[slice, slice]
+
+
+def tiles(height: int, width: int, tile_size: tuple[int, int], halo: int) -> Iterator[tuple[Slices, Slices]]:
+    """Yields (core, context) pairs of 2-D slices: cores tile the image, contexts are `halo` wider within it."""
+    for core in itertools.product(_spans(height, tile_size[0]), _spans(width, tile_size[1])):
+        rows, columns = (
+            slice(max(0, span.start - halo), min(side, span.stop + halo))
+            for span, side in zip(core, (height, width), strict=True)
+        )
+        yield core, (rows, columns)
+
+
+def fit_tiles(height: int, width: int, halo: int, bytes_per_pixel: float, free: float | None = None) -> tuple[int, int]:
+    """Returns the height and width of the cores that cost the least work within the memory.
+
+    Args:
+        height: Of the image, in LR pixels.
+        width: As well.
+        halo: LR pixels of context.
+        bytes_per_pixel: Memory that the runtime takes for one LR pixel of a tile with its context.
+        free: Bytes that there are, such as a GPU's; None for what `free_memory` says.
+    """
+    free = free_memory() if free is None else free
+    for budget in BUDGETS:
+        pixels = min(budget, free / 4) / bytes_per_pixel
+        work, core = min(_grids(height, width, halo, pixels), default=(math.inf, None))
+        if work <= (1 + WASTE) * height * width:
+            break
+    if core is None:  # not even the halo fits: twice the halo is no worse than it must be
+        core = (2 * halo, 2 * halo)
+    return core
+
+
+def free_memory() -> float:
+    """Bytes that this process may still take, by the system and by its container; 4 GB where nothing tells."""
+    known = []
+    try:
+        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        known.append(int(fields["MemAvailable"].split()[0]) * 1024)
+        group = Path("/sys/fs/cgroup")
+        limit = (group / "memory.max").read_text().strip()
+        if limit != "max":
+            known.append(int(limit) - int((group / "memory.current").read_text()))
+    except (OSError, ValueError, KeyError):
+        pass
+    if not known and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+    return min(known, default=4e9)
+
+
+def _grids(height, width, halo, pixels):
+    """Yields (pixels computed in all, core) for each number of columns, with as few rows as fit."""
+    for columns in range(1, width + 1):
+        core_width = math.ceil(width / columns)
+        core_height = _longest_core(height, halo, pixels // _with_halo(core_width, width, halo))
+        if core_height < 1:
+            continue
+        rows = math.ceil(height / core_height)
+        yield (
+            (height + 2 * halo * (rows - 1)) * (width + 2 * halo * (columns - 1)),
+            (math.ceil(height / rows), core_width),
+        )
+
+
+def _with_halo(core, side, halo):
+    return min(side, core + halo * min(2, math.ceil(side / core) - 1))
+
+
+def _longest_core(side, halo, longest):
+    """The longest core that is no longer than `longest` with its halo: on one side if there are two, else on both."""
+    if longest >= side:
+        return side
+    if longest - halo >= side / 2:
+        return math.ceil(side / 2)
+    return int(longest) - 2 * halo
+
+
+def _spans(side, size):
+    """Cuts `side` into the fewest spans of at most `size`, as even as can be."""
+    count = math.ceil(side / size)
+    edges = [round(i * side / count) for i in range(count + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]

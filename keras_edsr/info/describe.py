@@ -1,0 +1,142 @@
+"""`describe`: what a model is, whatever it is in."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from .. import checkpoints
+from ..checkpoints import Network
+from ..models import EDSR, MDSR, MDSRBranch, load_keras
+from ..models.files import load_folder
+from ..presets import Official, how_to_get, locate, preset_names
+from .presets import describe_preset
+from .readers import Contents, read_ncnn, read_onnx, read_saved_model, read_tflite
+from .recognise import recognise
+
+_SIZES = ("family", "scales", "num_blocks", "filters", "channels", "residual_scaling", "parameters", "halo")
+
+
+def describe(model: str | os.PathLike) -> dict[str, Any]:
+    """Says what a model is.
+
+    Args:
+        model: A preset's name, or the path of a preset's folder, a .keras, .pt, .pth, .safetensors, .tflite or .onnx
+            file, a SavedModel's folder (or that of its versions: the last is taken), or ncnn's .param.
+
+    Returns:
+        At least `path`, `format`, `family` ("EDSR", "MDSR", or None for another network), `scales`, `num_blocks`,
+        `filters`, `channels`, `residual_scaling`, `parameters`, `halo`, `inputs` and `outputs`, None for what is not
+        known. For a preset also what `list_presets` tells, for a PyTorch checkpoint what `checkpoints.describe` does.
+
+    Raises:
+        ValueError: There is no such preset or file, it is damaged or of another kind, or a package that reads it is
+            not installed; one line.
+    """
+    preset, path = locate(model), Path(model)
+    if isinstance(preset, Official):
+        about = describe_preset(preset.name) | {"format": "preset"}
+        if about["path"] is None:
+            about["notes"] = [f"The weights are not here. {how_to_get(preset)}"]
+    elif preset is not None:
+        about = describe_preset(model) | _of_keras(load_folder(preset)) | {"format": "preset"}
+    else:
+        about = {"path": str(path)} | _of_file(path)
+    return dict.fromkeys(("path", "format", *_SIZES, "inputs", "outputs")) | about
+
+
+def _of_file(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        return _of_contents("saved_model", read_saved_model(_last_version(path)))
+    if not path.exists():
+        raise ValueError(f"{path} is neither a preset nor a file. Presets: {', '.join(preset_names())}.")
+    if path.suffix not in _READERS:
+        raise ValueError(f"Cannot tell what {path} is: its suffix must be one of {', '.join(_READERS)}.")
+    return _READERS[path.suffix](path)
+
+
+def _last_version(folder: Path) -> Path:
+    """The SavedModel in a folder, or the last of the versions in it, as TensorFlow Serving has them."""
+    versions = sorted((path for path in folder.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
+    for path in (folder, *reversed(versions)):
+        if (path / "saved_model.pb").is_file():
+            return path
+    raise ValueError(f"{folder} is neither a preset (config.json) nor a SavedModel (saved_model.pb).")
+
+
+def _of_torch(path: Path) -> dict[str, Any]:
+    found = checkpoints.describe(path)
+    about = asdict(found)
+    about["format"] = about.pop("file_format")
+    shape = [None, found.channels, None, None]
+    tensors = [{"name": "x", "shape": shape, "dtype": "float32"}]
+    return about | {"inputs": tensors, "outputs": tensors}
+
+
+def _of_keras(model) -> dict[str, Any]:
+    outputs = (
+        model.output if isinstance(model.output, dict) else dict(zip(model.output_names, model.outputs, strict=True))
+    )
+    about = {
+        "format": "keras",
+        "parameters": model.count_params(),
+        "inputs": [_of_tensor(tensor.name, tensor) for tensor in model.inputs],
+        "outputs": [_of_tensor(name, tensor) for name, tensor in outputs.items()],
+    }
+    if not isinstance(model, EDSR | MDSR | MDSRBranch):
+        return about
+    config = model.get_config()
+    config = config.get("mdsr", config)
+    return about | {
+        "family": "EDSR" if isinstance(model, EDSR) else "MDSR",
+        "scales": model.scales,
+        "num_blocks": config["num_blocks"],
+        "filters": config["filters"],
+        "channels": model.image_shape[-1],
+        "residual_scaling": config["residual_scaling"],
+        "halo": model.halo,
+    }
+
+
+def _of_tensor(name, tensor):
+    return {"name": name, "shape": list(tensor.shape), "dtype": tensor.dtype}
+
+
+def _of_contents(file_format: str, contents: Contents) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "format": file_format,
+        "parameters": contents.parameters,
+        "inputs": contents.inputs,
+        "outputs": contents.outputs,
+    }
+    used = [kernels for kernels in contents.kernels if kernels]
+    network = _join([recognise(kernels) for kernels in used])
+    if network is None:
+        return about
+    sizes = {name: getattr(network, name) for name in ("family", "scales", "num_blocks", "filters", "channels", "halo")}
+    parameters = network.parameters
+    if len(used) == 1:  # then also an MDSR with a last convolution for each scale is counted right
+        parameters = sum(math.prod(kernel) + kernel[-1] for kernel in used[0])
+    return about | sizes | {"parameters": parameters}
+
+
+def _join(networks: Sequence[Network | None]) -> Network | None:
+    """The one network that all of these are parts of: an MDSR may be cut by scale."""
+    found = [network for network in networks if network is not None]
+    if not found or len(found) < len(networks):
+        return None
+    scales = tuple(dict.fromkeys(scale for network in found for scale in network.scales))
+    whole = replace(found[0], scales=scales)
+    same = all(replace(network, scales=scales) == whole for network in found)
+    return whole if same and (whole.family == "MDSR" or len(scales) == 1) else None
+
+
+_READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    ".keras": lambda path: _of_keras(load_keras(path)),
+    **dict.fromkeys(checkpoints.SUFFIXES, _of_torch),
+    ".tflite": lambda path: _of_contents("tflite", read_tflite(path)),
+    ".onnx": lambda path: _of_contents("onnx", read_onnx(path)),
+    ".param": lambda path: _of_contents("ncnn", read_ncnn(path)),
+}

@@ -1,0 +1,96 @@
+"""What there is to say about presets, without loading or downloading them."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from ..checkpoints import Network, published_scaling
+from ..presets import LICENCE, SOURCE, Official, find_file, locate, preset_names, read_config
+
+_log = logging.getLogger("keras_edsr")
+
+
+def list_presets() -> list[dict[str, Any]]:
+    """Describes every preset: those that ship, the user's own, the published ones. A damaged one is logged.
+
+    Returns:
+        As `describe_preset`, for each.
+    """
+    rows = []
+    for name in preset_names():
+        try:
+            rows.append(describe_preset(name))
+        except ValueError as error:
+            _log.warning("%s", error)
+    return rows
+
+
+def describe_preset(preset: str | os.PathLike) -> dict[str, Any]:
+    """Says what a preset is.
+
+    Args:
+        preset: A name, or the path of a folder.
+
+    Returns:
+        `name`, `family`, `scales`, `num_blocks`, `filters`, `channels`, `residual_scaling`, `parameters`, `halo`,
+        `source`, `licence`, `psnr` (in dB by test set and scale), `psnr_is` ("published" or "measured"), `path` (None
+        if it is not here) and `url` (None if it can't be downloaded); None for what is not known.
+
+    Raises:
+        ValueError: There is no such preset, or its config.json is damaged; one line.
+    """
+    found = locate(preset)
+    if found is None:
+        raise ValueError(f"There is no preset {os.fspath(preset)!r}. Presets: {', '.join(preset_names())}.")
+    return _official(found) if isinstance(found, Official) else _folder(found)
+
+
+def _official(official: Official) -> dict[str, Any]:
+    path = find_file(official)
+    return {
+        "name": official.name,
+        **_sizes(official.network),
+        "residual_scaling": published_scaling(official.network),
+        "parameters": official.network.parameters,
+        "source": SOURCE,
+        "licence": LICENCE,
+        "psnr": official.psnr,
+        "psnr_is": "published",
+        "path": path and str(path),
+        "url": official.url,
+    }
+
+
+def _folder(folder: Path) -> dict[str, Any]:
+    about = read_config(folder)
+    config = about["config"]
+    config = config.get("mdsr", config)  # that of a branch has its MDSR's
+    try:
+        family = "EDSR" if about["class_name"] == "EDSR" else "MDSR"
+        scales = tuple(config["scales"]) if family == "MDSR" else (config["scale"],)
+        channels = config["image_shape"][-1]
+        network = Network(family, "edsr-pytorch", scales, int(config["num_blocks"]), config["filters"], channels)
+        return {
+            "name": folder.name,
+            **_sizes(network),
+            "residual_scaling": config["residual_scaling"],
+            "parameters": about.get("parameters"),
+            "source": about.get("source"),
+            "licence": about.get("licence"),
+            "psnr": _check_psnr(about.get("psnr")),
+            "psnr_is": "measured" if about.get("psnr") else None,
+            "path": str(folder),
+            "url": None,
+        }
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ValueError(f"{folder} is no preset: its config.json lacks something ({error}).") from error
+
+
+def _check_psnr(psnr: Any) -> dict[str, dict[str, float]] | None:
+    return psnr and {test_set: {scale: float(value) for scale, value in dbs.items()} for test_set, dbs in psnr.items()}
+
+
+def _sizes(network: Network) -> dict[str, Any]:
+    names = ("family", "scales", "num_blocks", "filters", "channels", "halo")
+    return {name: getattr(network, name) for name in names}

@@ -1,0 +1,234 @@
+"""The three layers that EDSR and MDSR are made of."""
+
+import math
+import numbers
+
+import keras
+from keras import layers, ops
+
+from .image_ops import DIV2K_MEAN
+
+SCALES = (2, 3, 4, 8)
+
+
+def convolution(filters, in_channels, kernel_size=3, **kwargs):
+    """A zero-padded convolution, initialised as the official code's.
+
+    Torch7 and PyTorch draw kernel and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)). Keras' default, Glorot uniform
+    with a zero bias, is 1.7 times as large for equal channels in and out; without batch normalisation that error
+    multiplies through 16 to 80 blocks, and the first steps at learning rate 1e-4 start far from the published ones.
+
+    Args:
+        filters: Integer, channels of the output.
+        in_channels: Integer, channels of the input; the bias' range needs the fan-in.
+        kernel_size: Odd integer. Defaults to 3.
+        **kwargs: Passed to `keras.layers.Conv2D`.
+    """
+    bound = 1 / math.sqrt(in_channels * kernel_size**2)
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        padding="same",
+        kernel_initializer=keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform"),
+        bias_initializer=keras.initializers.RandomUniform(-bound, bound),
+        **kwargs,
+    )
+
+
+def check_scale(scale):
+    """Returns `scale`, or raises a ValueError when no sub-pixel upsampler exists for it."""
+    if not isinstance(scale, numbers.Integral) or scale not in SCALES:
+        raise ValueError(
+            f"`scale` must be one of {SCALES}. Received: scale={scale!r}. "
+            "For other factors, upscale more and use `imresize`."
+        )
+    return int(scale)
+
+
+def check_image_shape(image_shape):
+    """Returns `image_shape` as a tuple, or raises a ValueError when it is no (height, width, channels)."""
+    if not isinstance(image_shape, tuple | list) or len(image_shape) != 3:
+        raise ValueError(
+            "`image_shape` must be (height, width, channels), such as (None, None, 3). "
+            f"Received: image_shape={image_shape!r}."
+        )
+    return (*image_shape[:2], check_positive("image_shape[2]", image_shape[2]))
+
+
+def check_positive(name, value):
+    """Returns `value`, or raises a ValueError when it is no positive integer."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+    return int(value)
+
+
+@keras.saving.register_keras_serializable(package="keras_edsr")
+class MeanShift(layers.Layer):
+    """Subtracts or adds a constant per channel.
+
+    `y = x + sign * mean`
+
+    It stands before the first convolution and after the last one. It is never folded into a bias: zero padding must
+    come after the mean is taken off, or border pixels see black where the official code shows them the mean colour.
+    Always float32, whatever the global policy: in bfloat16 the values 128..255 are a whole grey level apart.
+
+    Args:
+        mean: Sequence of floats, one per channel, in the units of the image (0..255). Defaults to DIV2K's mean RGB.
+        sign: -1 to subtract the mean, 1 to add it. Defaults to -1.
+
+    Input shape: `(batch, height, width, len(mean))`.
+    Output shape: the same, float32.
+
+    Raises:
+        ValueError: `sign` is neither -1 nor 1, or the input has other channels than `mean`.
+
+    Reference: [Lim et al., 2017](https://arxiv.org/abs/1707.02921), section 4.2.
+    """
+
+    def __init__(self, mean=DIV2K_MEAN, sign=-1, **kwargs):
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        if sign not in (-1, 1):
+            raise ValueError(f"`sign` must be -1 (subtract) or 1 (add). Received: sign={sign!r}.")
+        self.mean = tuple(float(value) for value in mean)
+        self.sign = sign
+
+    def build(self, input_shape):
+        if input_shape[-1] != len(self.mean):
+            raise ValueError(
+                f"The input must have one channel per value of `mean`. Received: {input_shape[-1]} channels, "
+                f"mean={self.mean}. Pass a `mean` of {input_shape[-1]} values."
+            )
+
+    def call(self, inputs):
+        # Cast first: Keras does not cast integers, and in uint8 the mean would lose its fraction and wrap.
+        pixels = ops.cast(inputs, self.compute_dtype)
+        return pixels + self.sign * ops.convert_to_tensor(self.mean, dtype=self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "mean": self.mean, "sign": self.sign}
+
+
+@keras.saving.register_keras_serializable(package="keras_edsr")
+class ScaledResBlock(layers.Layer):
+    """Residual block without batch normalisation, its branch scaled before the sum.
+
+    `y = x + residual_scaling * conv(relu(conv(x)))`
+
+    Args:
+        filters: Integer, channels of both convolutions; must equal the input's.
+        kernel_size: Odd integer, 3 in the body and 5 in MDSR's pre-processing blocks. Defaults to 3.
+        residual_scaling: Float, 0.1 in the paper's large models. Defaults to 1.
+
+    Input shape: `(batch, height, width, filters)`.
+    Output shape: the same.
+
+    Reference: [Lim et al., 2017](https://arxiv.org/abs/1707.02921), section 3.2.
+    """
+
+    def __init__(self, filters, kernel_size=3, residual_scaling=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = check_positive("filters", filters)
+        self.kernel_size = kernel_size
+        self.residual_scaling = residual_scaling
+        self.conv_1 = convolution(
+            filters, filters, kernel_size, activation="relu", name="conv_1", dtype=self.dtype_policy
+        )
+        self.conv_2 = convolution(filters, filters, kernel_size, name="conv_2", dtype=self.dtype_policy)
+
+    def build(self, input_shape):
+        if input_shape[-1] != self.filters:
+            raise ValueError(
+                f"`filters` must equal the input's channels, or the sum is undefined. "
+                f"Received: filters={self.filters}, input shape {tuple(input_shape)}."
+            )
+        self.conv_1.build(input_shape)
+        self.conv_2.build(input_shape)
+
+    def call(self, inputs):
+        residual = self.conv_2(self.conv_1(inputs))
+        if self.residual_scaling != 1:
+            residual = residual * self.residual_scaling
+        return inputs + residual
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "residual_scaling": self.residual_scaling,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_edsr")
+class SubpixelUpsample(layers.Layer):
+    """Sub-pixel upsampling: a convolution makes the new pixels as channels, depth_to_space lays them out.
+
+    Scales 2 and 3 are one stage; 4 is two stages of 2, 8 is three. No activation.
+    The channels are in TensorFlow's order, sub-pixel position first, not in PixelShuffle's.
+
+    Args:
+        scale: Integer, 2, 3, 4 or 8.
+        filters: Integer, channels of the input and of the output.
+        kernel_size: Odd integer. Defaults to 3.
+
+    Input shape: `(batch, height, width, filters)`.
+    Output shape: `(batch, scale * height, scale * width, filters)`.
+
+    Raises:
+        ValueError: `scale` is none of the four.
+
+    Reference: [Shi et al., 2016](https://arxiv.org/abs/1609.05158), section 3;
+    [Lim et al., 2017](https://arxiv.org/abs/1707.02921), figure 3.
+    """
+
+    def __init__(self, scale, filters, kernel_size=3, **kwargs):
+        super().__init__(**kwargs)
+        self.scale = check_scale(scale)
+        self.filters = check_positive("filters", filters)
+        self.kernel_size = kernel_size
+        self.stages = (3,) if self.scale == 3 else (2,) * (self.scale.bit_length() - 1)
+        self.convs = [
+            convolution(
+                self.filters * factor**2,
+                self.filters,
+                kernel_size,
+                name=f"conv_{i}",
+                dtype=self.dtype_policy,
+            )
+            for i, factor in enumerate(self.stages, start=1)
+        ]
+
+    def build(self, input_shape):
+        if input_shape[-1] != self.filters:
+            raise ValueError(
+                f"`filters` must equal the input's channels. "
+                f"Received: filters={self.filters}, input shape {tuple(input_shape)}."
+            )
+        for conv in self.convs:
+            conv.build(input_shape)
+
+    def call(self, inputs):
+        x = inputs
+        for conv, factor in zip(self.convs, self.stages, strict=True):
+            x = ops.depth_to_space(conv(x), factor)  # (b, factor * h, factor * w, filters)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, _ = input_shape
+        sizes = (side and side * self.scale for side in (height, width))
+        return (batch, *sizes, self.filters)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "scale": self.scale,
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+        }

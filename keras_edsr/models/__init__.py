@@ -1,0 +1,26 @@
+"""EDSR and MDSR as functional Keras models, their weights on disk, and what may accompany their training."""
+
+from .edsr import EDSR
+from .files import load_keras, save_keras
+from .loss_guard import LossSpikeGuard
+from .mdsr import MDSR, MDSRBranch
+from .presets import load_model
+from .torch_weights import load_torch, save_torch
+from .trainer import paper_optimizer
+from .warm_start import copy_weights
+from .weight_average import WeightAverage
+
+__all__ = [
+    "EDSR",
+    "MDSR",
+    "LossSpikeGuard",
+    "MDSRBranch",
+    "WeightAverage",
+    "copy_weights",
+    "load_keras",
+    "load_model",
+    "load_torch",
+    "paper_optimizer",
+    "save_keras",
+    "save_torch",
+]

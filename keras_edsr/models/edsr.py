@@ -1,0 +1,116 @@
+"""EDSR, the single-scale network."""
+
+import keras
+from keras import layers
+
+from ..image_ops import channel_mean
+from ..layers import (
+    MeanShift,
+    ScaledResBlock,
+    SubpixelUpsample,
+    check_image_shape,
+    check_positive,
+    check_scale,
+    convolution,
+)
+from .trainer import SuperResolutionModel
+
+
+@keras.saving.register_keras_serializable(package="keras_edsr")
+class EDSR(SuperResolutionModel):
+    """EDSR: residual blocks without batch normalisation, a global skip, sub-pixel upsampling.
+
+    The defaults are the paper's final model; its baseline is `num_blocks=16, filters=64, residual_scaling=1.0`.
+    The model is compiled on construction with the paper's recipe (L1; Adam 1e-4, halved every 200,000 updates), so
+    that `fit` works at once; `compile` again for another.
+
+    Args:
+        scale: Integer, 2, 3, 4 or 8.
+        num_blocks: Integer, residual blocks in the body. Defaults to 32.
+        filters: Integer, channels of the body. Defaults to 256.
+        residual_scaling: Float, factor on each block's branch. Defaults to 0.1; use 1.0 for 64 filters.
+        image_shape: Tuple `(height, width, channels)`, None for any. Defaults to RGB of any size.
+        mean: Sequence of floats in 0..255, one per channel, subtracted from the input and added to the output.
+            Defaults to the mean of DIV2K: its RGB, or its gray for every channel when there are not three.
+        dtype: Dtype policy of the convolutions, such as "mixed_bfloat16". Defaults to Keras' global policy.
+            The mean and the last convolution stay float32.
+        name: String, the model's name.
+
+    Input shape: `(batch, height, width, channels)`, values in 0..255.
+    Output shape: `(batch, scale * height, scale * width, channels)`, float32, neither clipped nor rounded.
+
+    Attributes:
+        halo: Integer, LR pixels of context that a tile needs on each side to give the whole image's values.
+
+    Example:
+
+    ```python
+    model = keras_edsr.EDSR(scale=2, num_blocks=16, filters=64, residual_scaling=1.0)
+    model.fit(keras_edsr.data.image_pairs("photos", scale=2), steps_per_epoch=1000, epochs=300)
+    ```
+
+    Reference: [Lim et al., 2017](https://arxiv.org/abs/1707.02921), figure 3 and table 1.
+    """
+
+    def __init__(
+        self,
+        scale,
+        num_blocks=32,
+        filters=256,
+        residual_scaling=0.1,
+        *,
+        image_shape=(None, None, 3),
+        mean=None,
+        dtype=None,
+        name=None,
+    ):
+        scale = check_scale(scale)
+        num_blocks = check_positive("num_blocks", num_blocks)
+        filters = check_positive("filters", filters)
+        image_shape = check_image_shape(image_shape)
+        # The name, not None: a model made under a global policy is loaded with it wherever that is done.
+        dtype = keras.dtype_policies.get(dtype).name
+
+        # === Functional Model ===
+        channels = image_shape[-1]
+        shift = channel_mean(channels) if mean is None else mean
+        inputs = keras.Input(image_shape, name="lr")
+        x = MeanShift(shift, sign=-1, name="sub_mean")(inputs)
+        x = head = convolution(filters, channels, name="head", dtype=dtype)(x)
+        for i in range(num_blocks):
+            x = ScaledResBlock(filters, residual_scaling=residual_scaling, name=f"body_{i}", dtype=dtype)(x)
+        x = convolution(filters, filters, name="body_conv", dtype=dtype)(x)
+        x = layers.Add(name="skip", dtype=dtype)([x, head])
+        x = SubpixelUpsample(scale, filters, name="upsample", dtype=dtype)(x)
+        x = convolution(channels, filters, name="tail", dtype="float32")(x)
+        outputs = MeanShift(shift, sign=1, name="add_mean")(x)
+        super().__init__(inputs, outputs, name=name)
+
+        # === Config ===
+        self.scale = scale
+        self.scales = (scale,)
+        self.num_blocks = num_blocks
+        self.filters = filters
+        self.residual_scaling = residual_scaling
+        self.image_shape = image_shape
+        self.mean = None if mean is None else tuple(map(float, mean))
+        # Head, blocks, body_conv, the upsampler and the tail each see one pixel further, the last two less than that.
+        self.halo = 2 * num_blocks + 4
+        self._set_branches({scale: outputs}, dtype)
+        self.compile_as_paper()
+
+    def get_config(self):
+        return {
+            "scale": self.scale,
+            "num_blocks": self.num_blocks,
+            "filters": self.filters,
+            "residual_scaling": self.residual_scaling,
+            "image_shape": self.image_shape,
+            "mean": self.mean,
+            "dtype": self.body_dtype,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)

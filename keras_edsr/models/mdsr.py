@@ -1,0 +1,182 @@
+"""MDSR, one network for several scales."""
+
+import keras
+from keras import layers
+
+from ..image_ops import channel_mean
+from ..layers import (
+    MeanShift,
+    ScaledResBlock,
+    SubpixelUpsample,
+    check_image_shape,
+    check_positive,
+    check_scale,
+    convolution,
+)
+from ..metrics import PSNR
+from .trainer import SuperResolutionModel
+
+
+@keras.saving.register_keras_serializable(package="keras_edsr")
+class MDSR(SuperResolutionModel):
+    """MDSR: one body shared by all scales; each scale has its own pre-processing and upsampler.
+
+    `fit` takes batches of one scale each (see `keras_edsr.data.ScaleBatchSampler`), computes that scale's branch
+    alone and leaves the weights and optimizer slots of the others as they are, to the bit. PSNR is reported per scale:
+    `psnr_x2`, `val_psnr_x3`, …. The defaults are the paper's final model; its baseline has `num_blocks=16`.
+
+    Args:
+        scales: Tuple of integers out of 2, 3, 4 and 8. Defaults to (2, 3, 4).
+        num_blocks: Integer, residual blocks in the shared body. Defaults to 80.
+        filters: Integer, channels of the body. Defaults to 64.
+        residual_scaling: Float, factor on the branch of each block in the body. Defaults to 1, as published; the
+            pre-processing blocks always have 1.
+        shared_tail: Boolean, whether one last convolution serves all scales. True, the default, is the official
+            PyTorch port's form, which its checkpoints have; False the form of the paper's figure and the Torch7 code.
+        image_shape: Tuple `(height, width, channels)`, None for any. Defaults to RGB of any size.
+        mean: Sequence of floats in 0..255, one per channel. Defaults to the mean of DIV2K, as in `EDSR`.
+        dtype: Dtype policy of the convolutions, as in `EDSR`.
+        name: String, the model's name.
+
+    Input shape: `(batch, height, width, channels)`, values in 0..255.
+    Output: a dict, `{"x2": …, "x3": …}`, of shapes `(batch, s * height, s * width, channels)`, float32, neither
+        clipped nor rounded. `branch(s)` gives one scale alone, without computing the others.
+
+    Attributes:
+        halo: Integer, LR pixels of context that a tile needs on each side to give the whole image's values.
+
+    Reference: [Lim et al., 2017](https://arxiv.org/abs/1707.02921), figure 5 and table 1.
+    """
+
+    def __init__(
+        self,
+        scales=(2, 3, 4),
+        num_blocks=80,
+        filters=64,
+        residual_scaling=1.0,
+        shared_tail=True,
+        *,
+        image_shape=(None, None, 3),
+        mean=None,
+        dtype=None,
+        name=None,
+    ):
+        scales = _check_scales(scales)
+        num_blocks = check_positive("num_blocks", num_blocks)
+        filters = check_positive("filters", filters)
+        image_shape = check_image_shape(image_shape)
+        dtype = keras.dtype_policies.get(dtype).name  # as in EDSR
+
+        # === Functional Model ===
+        channels = image_shape[-1]
+        shift = channel_mean(channels) if mean is None else mean
+        inputs = keras.Input(image_shape, name="lr")
+        x = MeanShift(shift, sign=-1, name="sub_mean")(inputs)
+        features = convolution(filters, channels, name="head", dtype=dtype)(x)
+        body = [
+            ScaledResBlock(filters, residual_scaling=residual_scaling, name=f"body_{i}", dtype=dtype)
+            for i in range(num_blocks)
+        ]
+        body_conv = convolution(filters, filters, name="body_conv", dtype=dtype)
+        tails = _tails(scales, channels, filters, shared_tail)
+        outputs = {}
+        for scale in scales:
+            x = features
+            for i in range(2):
+                x = ScaledResBlock(filters, kernel_size=5, name=f"pre_x{scale}_{i}", dtype=dtype)(x)
+            skip = x  # the global skip starts after the pre-processing
+            for block in body:
+                x = block(x)
+            x = layers.Add(name=f"skip_x{scale}", dtype=dtype)([body_conv(x), skip])
+            x = SubpixelUpsample(scale, filters, name=f"upsample_x{scale}", dtype=dtype)(x)
+            x = tails[scale](x)
+            outputs[f"x{scale}"] = MeanShift(shift, sign=1, name=f"x{scale}")(x)
+        super().__init__(inputs, outputs, name=name)
+
+        # === Config ===
+        self.scales = scales
+        self.num_blocks = num_blocks
+        self.filters = filters
+        self.residual_scaling = residual_scaling
+        self.shared_tail = shared_tail
+        self.image_shape = image_shape
+        self.mean = None if mean is None else tuple(map(float, mean))
+        # As EDSR's, and 2 pixels more for each of the four 5x5 convolutions.
+        self.halo = 2 * num_blocks + 12
+        self._set_branches({scale: outputs[f"x{scale}"] for scale in scales}, dtype)
+        self._scale_metrics = {scale: [PSNR(name=f"psnr_x{scale}")] for scale in scales}
+        self.compile_as_paper()
+
+    def branch(self, scale):
+        """Returns the network of one scale, an `MDSRBranch` that shares this model's weights.
+
+        Raises:
+            ValueError: The model has no such scale.
+        """
+        if scale not in self.scales:
+            raise ValueError(f"`scale` must be one of this model's scales, {self.scales}. Received: scale={scale!r}.")
+        return MDSRBranch(self, scale)
+
+    def get_config(self):
+        return {
+            "scales": self.scales,
+            "num_blocks": self.num_blocks,
+            "filters": self.filters,
+            "residual_scaling": self.residual_scaling,
+            "shared_tail": self.shared_tail,
+            "image_shape": self.image_shape,
+            "mean": self.mean,
+            "dtype": self.body_dtype,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="keras_edsr")
+class MDSRBranch(SuperResolutionModel):
+    """One scale of an MDSR as a model with a single output; `MDSR.branch` makes it.
+
+    It shares the layers of the MDSR it came from: training one trains the other. Saved, it holds its own scale's
+    weights only.
+
+    Args:
+        mdsr: The `MDSR`.
+        scale: Integer, one of its scales.
+
+    Input shape: `(batch, height, width, channels)`, values in 0..255.
+    Output shape: `(batch, scale * height, scale * width, channels)`, float32.
+    """
+
+    def __init__(self, mdsr, scale):
+        output = mdsr.output[f"x{scale}"]
+        super().__init__(mdsr.input, output, name=f"{mdsr.name}_x{scale}")
+        self.scale = scale
+        self.scales = (scale,)
+        self.halo = mdsr.halo
+        self.image_shape = mdsr.image_shape
+        self._mdsr_config = mdsr.get_config()
+        self._set_branches({scale: output}, mdsr.body_dtype)
+        self.compile_as_paper()
+
+    def get_config(self):
+        return {"mdsr": {**self._mdsr_config, "scales": (self.scale,)}, "scale": self.scale}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        return cls(MDSR.from_config(config["mdsr"]), config["scale"])
+
+
+def _check_scales(scales):
+    if isinstance(scales, int) or not scales or len(set(scales)) != len(scales):
+        raise ValueError(f"`scales` must be a tuple of different scales, such as (2, 3, 4). Received: {scales!r}.")
+    return tuple(check_scale(scale) for scale in scales)
+
+
+def _tails(scales, channels, filters, shared_tail):
+    """The last convolution of each scale: one for all, or each its own."""
+    if shared_tail:
+        return dict.fromkeys(scales, convolution(channels, filters, name="tail", dtype="float32"))
+    return {scale: convolution(channels, filters, name=f"tail_x{scale}", dtype="float32") for scale in scales}

@@ -1,0 +1,52 @@
+"""Starting one model from another's weights, as x3 and x4 start from a trained x2."""
+
+
+def copy_weights(source, target):
+    """Copies every weight of `source` that `target` has too, by name and shape.
+
+    An EDSR's `upsample` is taken for the `upsample_x{s}` of an MDSR at the same scale, and the other way round. Of an
+    x4 upsampler, two stages of x2, the first takes the x2's and the second stays as it was, as in the official port.
+
+    Args:
+        source: A trained `EDSR` or `MDSR`.
+        target: The model to start; its fitting weights are overwritten.
+
+    Returns:
+        The names of the weights of `target` that stayed as they were.
+
+    Raises:
+        ValueError: Not one kernel fits, so that nothing learnt would be kept; or `source` is no model of this package.
+
+    Reference: [Lim et al., 2017](https://arxiv.org/abs/1707.02921), section 3.2 and figure 4.
+    """
+    if not hasattr(source, "scales"):
+        raise ValueError(
+            f"Weights are taken from an EDSR or an MDSR. Received: {type(source).__name__} {source.name!r}."
+        )
+    given = {name: weight for weight in source.weights for name in _names(source, weight)}
+    found = {weight.path: _find(given, target, weight) for weight in target.weights}
+    # The biases of two last convolutions fit whatever the models.
+    if not any(kernel is not None and len(kernel.shape) > 1 for kernel in found.values()):
+        raise ValueError(
+            f"No kernel of {source.name!r} fits {target.name!r}: it has {source.get_layer('head').filters} filters, "
+            f"the other {target.get_layer('head').filters}."
+        )
+    for weight in target.weights:
+        if found[weight.path] is not None:
+            weight.assign(found[weight.path])
+    return [path for path, kernel in found.items() if kernel is None]
+
+
+def _find(given, target, weight):
+    """The weight of `given` that has the name and shape of the target's, or None."""
+    named = (given[name] for name in _names(target, weight) if name in given)
+    return next((found for found in named if found.shape == weight.shape), None)
+
+
+def _names(model, weight):
+    """The weight's path and, in a model of one scale, the path it has in an MDSR."""
+    layer, _, rest = weight.path.partition("/")
+    names = [weight.path]
+    if layer in ("upsample", "tail") and len(model.scales) == 1:
+        names.append(f"{layer}_x{model.scales[0]}/{rest}")
+    return names

@@ -1,0 +1,226 @@
+"""EDSR and MDSR in ncnn, whose Winograd convolutions take about half the time of TensorFlow's on a CPU."""
+
+import functools
+import importlib.util
+import os
+import threading
+
+import numpy as np
+
+from .ncnn_format import PEAK, Networks
+from .ncnn_graph import END, Graph
+from .ncnn_rewrite import FEATURES, kernels_of_3, merge_linear_end
+
+# LR pixels: the outermost one's result takes the features of three, see ncnn_rewrite.
+_STRIP = 3
+_WHOLE, _FIRST, _LAST = (0, END), (0, _STRIP), (-_STRIP, END)
+_EDGES = {  # rows and columns
+    "top": (_FIRST, _WHOLE),
+    "bottom": (_LAST, _WHOLE),
+    "left": (_WHOLE, _FIRST),
+    "right": (_WHOLE, _LAST),
+}
+
+
+def is_installed() -> bool:
+    """Whether the package `ncnn` is there; it is not imported."""
+    return importlib.util.find_spec("ncnn") is not None
+
+
+def gpu_name() -> str | None:
+    """The name of the Vulkan device that ncnn would take, or None."""
+    ncnn = _import_ncnn()
+    if ncnn.get_gpu_count() == 0:
+        return None
+    return ncnn.get_gpu_info(ncnn.get_default_gpu_index()).device_name()
+
+
+@functools.cache
+def _import_ncnn():
+    """Imports ncnn so that its threads sleep while they wait for one another.
+
+    GNU's OpenMP lets them spin, unless it is told otherwise before it is loaded. Where another process wants the same
+    cores that doubles the time; where none does, sleeping costs nothing that could be measured.
+    """
+    variables = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    ours = not any(name in os.environ for name in variables)
+    if ours:
+        os.environ["GOMP_SPINCOUNT"] = "1000"
+    try:
+        import ncnn
+    finally:
+        if ours:
+            del os.environ["GOMP_SPINCOUNT"]
+    return ncnn
+
+
+class NcnnRuntime:
+    """Runs tiles through ncnn in float32, each scale's network made when it is first needed.
+
+    The weights are those of `networks`: a model that is trained further does not change them.
+
+    Winograd's rounding depends on where in its tile a pixel lies. So tiles equal the whole image, and TensorFlow, to
+    about 1e-3 of a grey level; after rounding to uint8 about one value in a thousand may differ, by one.
+
+    Args:
+        networks: Dict, scale to (`Graph`, description), as `ncnn_networks` and `read_ncnn` return.
+        device: "cpu", or "gpu" for the first Vulkan device.
+
+    Raises:
+        ValueError: ncnn is not installed, or there is no Vulkan device.
+    """
+
+    def __init__(self, networks: Networks, device: str = "cpu"):
+        if not is_installed():
+            raise ValueError("The runtime ncnn needs the package ncnn: pip install 'keras-edsr[ncnn]'")
+        if device == "gpu" and not gpu_name():
+            raise ValueError(
+                "ncnn finds no GPU: it needs a driver for Vulkan, such as that of your GPU's maker, or "
+                "mesa-vulkan-drivers. Leave out `device` to use the CPU."
+            )
+        descriptions = [description for _, description in networks.values()]
+        self.scales = tuple(networks)
+        self.halo = max(description["halo"] for description in descriptions)
+        self.channels = descriptions[0]["channels"]
+        self.filters = descriptions[0]["filters"]
+        self.device = device
+        self.device_name = gpu_name() if device == "gpu" else f"the CPU ({_num_threads()} threads)"
+        self._has_kernels_of_5 = any(description["family"] == "mdsr" for description in descriptions)
+        self._graphs = {scale: graph for scale, (graph, _) in networks.items()}
+        self._networks: dict[int, _OnGpu | _OnCpu] = {}
+        self._lock = threading.Lock()
+
+    def bytes_per_pixel(self, scale):
+        """Memory that ncnn takes per LR pixel.
+
+        Measured at 32 to 256 filters, in float32 values: 7 to 11 for each filter, of which 4.5 are Winograd's
+        transforms; 26 where a 5x5 convolution is one of 3x3 with four times the channels; and the result four times.
+        On a GPU nothing is merged, and the features come in the size of the result, twice.
+        """
+        per_filter = 26 if self._has_kernels_of_5 else 11
+        if self.device == "gpu":
+            per_filter += 2 * scale**2
+        return 4 * (self.filters * per_filter + 4 * self.channels * scale**2)
+
+    def free_memory(self):
+        """Bytes that a GPU has for us; None on the CPU."""
+        if self.device != "gpu":
+            return None
+        ncnn = _import_ncnn()
+        return ncnn.get_gpu_device(ncnn.get_default_gpu_index()).get_heap_budget() * 1e6
+
+    def run(self, tiles, scale):
+        """Returns the SR tiles: float32 `(n, h, w, c)` to `(n, s*h, s*w, c)`, in 0..255 but not clipped."""
+        network = self._network(scale)
+        results = [network(tile) for tile in tiles]
+        return results[0][None] if len(results) == 1 else np.stack(results)
+
+    def _network(self, scale):
+        with self._lock:
+            if scale not in self._networks:
+                kind = _OnGpu if self.device == "gpu" else _OnCpu
+                self._networks[scale] = kind(_times_peak(self._graphs[scale]), scale)
+            return self._networks[scale]
+
+
+class _OnCpu:
+    """The network rewritten for speed."""
+
+    def __init__(self, graph, scale):
+        merged, end = merge_linear_end(kernels_of_3(graph))
+        *layers, convolution, shuffle = merged.layers
+        merged = Graph(layers)
+        features, *copies = merged.split("copy", FEATURES, 1 + len(_EDGES))
+        merged.layers += [convolution._replace(inputs=(features,)), shuffle]
+        for (edge, where), copy in zip(_EDGES.items(), copies, strict=True):
+            merged.slice(edge, copy, *where)
+        self._net, self._end, self._scale = _Net(merged), _Net(end), scale
+
+    def __call__(self, tile):
+        run = self._net.start("data", _to_planes(tile))
+        if min(tile.shape[:2]) < _STRIP:
+            return self._run_end(run.get(FEATURES))
+        sr = _to_pixels(run.get("output"))
+        for edge, (rows, columns) in _EDGES.items():
+            strip = self._run_end(run.get(edge))
+            outermost = (self._outermost(rows), self._outermost(columns))
+            sr[outermost] = strip[outermost]
+        return sr
+
+    def _run_end(self, features):
+        return _to_pixels(self._end.start(FEATURES, features).get("output"))
+
+    def _outermost(self, span):
+        return {_WHOLE: np.s_[:], _FIRST: np.s_[: self._scale], _LAST: np.s_[-self._scale :]}[span]
+
+
+class _OnGpu:
+    """The network as it is."""
+
+    def __init__(self, graph, scale):
+        self._net = _Net(graph, gpu=True)
+
+    def __call__(self, tile):
+        return _to_pixels(self._net.start("data", _to_planes(tile)).get("output"))
+
+
+class _Net:
+    """An `ncnn.Net`, and the weights that it refers to."""
+
+    def __init__(self, graph, gpu=False):
+        ncnn = _import_ncnn()
+        self._weights = graph.weights()  # ncnn does not copy all of them
+        self._net = ncnn.Net()
+        options = self._net.opt
+        options.num_threads = _num_threads()
+        options.use_vulkan_compute = gpu
+        for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
+            setattr(options, name, False)  # float32 throughout: TensorFlow's pixels
+        if self._net.load_param_mem(graph.param().decode()) != 0:
+            raise ValueError("ncnn cannot read the network. Is the package too old? pip install -U ncnn")
+        self._net.load_model_mem(self._weights)
+
+    def start(self, name, planes):
+        """Feeds the blob `name`; nothing is computed before a result is asked for."""
+        return _Run(self._net.create_extractor(), name, planes)
+
+
+class _Run:
+    def __init__(self, extractor, name, planes):
+        self._extractor = extractor
+        self._extractor.input(name, planes)
+
+    def get(self, name):
+        """Computes the blob `name`, as an `ncnn.Mat`; what was computed for another is not computed again."""
+        status, planes = self._extractor.extract(name)
+        if status != 0:
+            raise ValueError("ncnn has too little memory for a tile of this size. Pass a smaller `tile_size`.")
+        return planes
+
+
+def _num_threads():
+    """OMP_NUM_THREADS, else one for each core: a second on a core slows Winograd down."""
+    if os.environ.get("OMP_NUM_THREADS", "").isdecimal():
+        return max(1, int(os.environ["OMP_NUM_THREADS"]))
+    cores = _import_ncnn().get_physical_big_cpu_count()
+    return min(cores, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else cores
+
+
+def _times_peak(graph):
+    """The network with its result in 0..255 instead of [0, 1]."""
+    *layers, last = graph.layers
+    kernel, bias = last.weights
+    return Graph([*layers, last._replace(weights=(kernel * np.float32(PEAK), bias * np.float32(PEAK)))])
+
+
+def _to_planes(tile):
+    """Pixels `(h, w, c)` in 0..255 as planes in [0, 1], in memory that ncnn has aligned."""
+    height, width, channels = tile.shape
+    planes = _import_ncnn().Mat(width, height, channels)
+    np.divide(tile.transpose(2, 0, 1), np.float32(PEAK), out=np.asarray(planes))
+    return planes
+
+
+def _to_pixels(planes):
+    """A view `(h, w, c)` of the planes."""
+    return np.asarray(planes).transpose(1, 2, 0)

@@ -1,0 +1,164 @@
+"""From what a user names a model by to the runtime that runs it. TensorFlow is imported only where it is needed."""
+
+import functools
+import importlib.util
+import logging
+import os
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+from . import ncnn, ncnn_cache
+from .ncnn_format import NotForNcnnError, ncnn_networks, read_ncnn
+
+RUNTIMES = ("auto", "tensorflow", "ncnn")  # or None
+DEVICES = ("cpu", "gpu")  # or None
+
+logger = logging.getLogger("keras_edsr")
+
+_runtimes: Any = weakref.WeakKeyDictionary()  # Keras models to dicts: device to KerasRuntime
+_lock = threading.RLock()
+
+
+def open_runtime(model, runtime=None, device=None):
+    """Returns the runtime for a Keras model, a preset or a file.
+
+    A model keeps its runtime, so that a second call traces nothing; a file is loaded again when it has changed.
+
+    Args:
+        model: An `EDSR`, `MDSR` or branch; a preset's name or folder; the path of a file that `load_model` takes; the
+            .param, or the folder, of a model exported to ncnn; or a runtime, which is returned as it is.
+        runtime: None, the default, for what the model is made for: TensorFlow, or ncnn if it was exported to that.
+            "tensorflow", the reference; "ncnn", within a grey level of it and about twice as fast on a CPU; or "auto",
+            which takes ncnn for a model named by a string or path where ncnn is installed and TensorFlow has no GPU.
+            A model in memory "auto" runs in TensorFlow, which follows its weights; with "ncnn" the weights are those
+            of now, converted at each call: keep the runtime to use it again.
+        device: "cpu" or "gpu" (in ncnn through Vulkan); None, the default, for a GPU where TensorFlow has one.
+
+    Raises:
+        ValueError: There is no such preset or file, it is no model of this package, or it cannot be read; the runtime
+            is not installed, or there is no such device.
+        OSError: The preset could not be downloaded.
+    """
+    _check_choice(runtime, device)
+    if hasattr(model, "bytes_per_pixel"):
+        return model
+    if not isinstance(model, str | os.PathLike):
+        return _open_model(model, runtime, device)
+    path = _find(model)
+    if _takes_ncnn(path, runtime, device):
+        try:
+            return _open_ncnn(model, path, _modified(path), device or "cpu")
+        except NotForNcnnError:
+            if runtime == "ncnn":
+                raise
+    return _open_keras(_load(model, path, _modified(path)), device)
+
+
+def needs_tensorflow(model, runtime=None, device=None):
+    """Whether `open_runtime` with these arguments, `model` a string or path, would import TensorFlow."""
+    _check_choice(runtime, device)
+    path = _find(model)
+    asks_tensorflow = runtime == "auto" and device != "cpu" and _may_have_gpu() and not ncnn_cache.is_ncnn(path)
+    if asks_tensorflow or not _takes_ncnn(path, runtime, device):
+        return True
+    _modified(path)  # raises where there is no such file
+    return not ncnn_cache.is_ncnn(path) and not ncnn_cache.is_converted(path)
+
+
+# === Which runtime ===
+
+
+def _check_choice(runtime, device):
+    if runtime is not None and runtime not in RUNTIMES:
+        raise ValueError(f"`runtime` must be one of {', '.join(RUNTIMES)}. Received: runtime={runtime!r}.")
+    if device is not None and device not in DEVICES:
+        raise ValueError(f"`device` must be None or one of {', '.join(DEVICES)}. Received: device={device!r}.")
+
+
+def _takes_ncnn(path, runtime, device):
+    if ncnn_cache.is_ncnn(path):
+        if runtime == "tensorflow":
+            raise ValueError(f"{path} is a model of ncnn, which TensorFlow cannot run. Pass runtime='ncnn' or 'auto'.")
+        return True
+    if runtime != "auto":
+        return runtime == "ncnn"
+    if not ncnn.is_installed() or (device != "cpu" and _tensorflow_has_gpu()):
+        return False
+    return device != "gpu" or ncnn.gpu_name() is not None
+
+
+def _tensorflow_has_gpu():
+    if not _may_have_gpu():
+        return False
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def _may_have_gpu():
+    """Whether there is what TensorFlow could use; told without importing it, which takes seconds."""
+    nodes = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, the same in WSL, AMD
+    return any(map(os.path.exists, nodes)) or importlib.util.find_spec("tensorflow-plugins") is not None
+
+
+# === Opening ===
+
+
+def _open_model(model, runtime, device):
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "`model` must be an EDSR, an MDSR, a branch of one, a preset's name or the path of a .keras file. "
+            f"Received: {type(model).__name__}."
+        )
+    if runtime == "ncnn":
+        return ncnn.NcnnRuntime(ncnn_networks(model), device or "cpu")
+    return _open_keras(model, device)
+
+
+def _open_keras(model, device):
+    from .keras_model import KerasRuntime
+
+    with _lock:
+        runtimes = _runtimes.setdefault(model, {})
+        if device not in runtimes:
+            runtimes[device] = KerasRuntime(model, device)
+            logger.info("Runtime: TensorFlow, on %s.", runtimes[device].device_name)
+        return runtimes[device]
+
+
+@functools.lru_cache(maxsize=2)
+def _open_ncnn(model, path, modified, device):
+    if ncnn_cache.is_ncnn(path):
+        networks = read_ncnn(path)
+    else:
+        networks = ncnn_cache.open_converted(path, lambda: _load(model, path, modified))
+    runtime = ncnn.NcnnRuntime(networks, device)
+    logger.info("Runtime: ncnn, on %s.", runtime.device_name)
+    return runtime
+
+
+@functools.lru_cache(maxsize=2)
+def _load(model, path, modified):
+    from ..models import load_model
+
+    return load_model(model)
+
+
+def _find(model):
+    from ..presets import find_model
+
+    return Path(model) if ncnn_cache.is_ncnn(Path(model)) else find_model(model)
+
+
+def _modified(path):
+    try:
+        return path.stat().st_mtime_ns
+    except OSError as error:
+        raise ValueError(
+            f"A model must be a preset's name or the path of a .keras file. Received: {path}, which cannot be read "
+            f"({error.strerror})."
+        ) from None

@@ -1,0 +1,153 @@
+"""The folder of a run: its configuration, its checkpoint, its weights."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..image_io import whole_file
+from .config import TrainConfig
+
+# These change where a run ends or who watches it, not the steps that it has taken.
+_MAY_CHANGE = {"output", "steps"}
+
+
+@dataclasses.dataclass
+class Progress:
+    """How far a run is. All of it is in the checkpoint, so that a resumed run continues exactly.
+
+    Attributes:
+        step: Batches drawn so far, skipped ones included.
+        history: One dict per epoch of `checkpoint_every` steps.
+        best: The best validation PSNR (dB) so far, None before the first.
+    """
+
+    step: int = 0
+    history: list[dict] = dataclasses.field(default_factory=list)
+    best: float | None = None
+
+
+class RunFolder:
+    """The files of one run.
+
+    `config.json`; `starts.jsonl`, a line for each start with its command, date and versions; `checkpoint.npz` (weights,
+    optimizer, metrics, progress: one file, replaced whole); `history.json`; `best.keras`; `last.keras`; and `logs/` for
+    TensorBoard.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.starts = self.path / "starts.jsonl"
+        self.checkpoint = self.path / "checkpoint.npz"
+        self.history = self.path / "history.json"
+        self.best = self.path / "best.keras"
+        self.last = self.path / "last.keras"
+        self.logs = self.path / "logs"
+
+    def check(self, config: TrainConfig) -> None:
+        """Checks that `config` can be trained here; before anything that takes time.
+
+        Raises:
+            ValueError: The folder holds another run, or something that is no run.
+        """
+        if self.config.exists():
+            _check_same(TrainConfig.load(self.config), config, self.path)
+        elif self.path.is_dir() and set(self.path.iterdir()) > set(self._leftovers()):
+            raise ValueError(
+                f"`output` must be a new folder or one that holds a run. Received: {self.path}, "
+                "which holds other files. Name another folder."
+            )
+        elif self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"`output` must be a folder. Received: {self.path}, which is a file.")
+
+    def open(self, config: TrainConfig) -> None:
+        """Makes the folder, or takes up the one that is there, and notes this start in it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        for path in self._leftovers():
+            path.unlink(missing_ok=True)
+        config.save(self.config)
+        with self.starts.open("a") as file:
+            file.write(json.dumps(_this_start()) + "\n")
+
+    def _leftovers(self) -> list[Path]:
+        """Files that were being written when a start was killed; they never got their names."""
+        return [*self.path.glob(".*.part"), *self.path.glob(".part.*")]
+
+    def save(self, arrays: dict[str, list], progress: Progress) -> None:
+        """Writes the checkpoint whole: the one before stays until the new one is complete."""
+        values: dict[str, Any] = {
+            f"{group}/{i}": np.asarray(array) for group, members in arrays.items() for i, array in enumerate(members)
+        }
+        values["progress"] = np.array(json.dumps(dataclasses.asdict(progress)))
+        with whole_file(self.checkpoint) as file:
+            np.savez(file, **values)
+            file.flush()
+            os.fsync(file.fileno())  # some file systems tell only now that they are full
+        self._save_history(progress)
+
+    def load(self, variables: dict[str, list]) -> Progress:
+        """Reads the checkpoint into `variables`, groups of variables as given to `save`.
+
+        Raises:
+            ValueError: There is a checkpoint that cannot be read, or one of another model.
+        """
+        if not self.checkpoint.exists():
+            return Progress()
+        progress, values = self._read()
+        wanted = {f"{group}/{i}": v for group, vs in variables.items() for i, v in enumerate(vs)}
+        if set(wanted) != set(values) or any(values[k].shape != wanted[k].shape for k in wanted):
+            raise ValueError(f"{self.checkpoint} is of another model or recipe than config.json says.")
+        for name, variable in wanted.items():
+            variable.assign(values[name])
+        self._save_history(progress)  # the last start may have been killed between the two files
+        return progress
+
+    def _read(self) -> tuple[Progress, dict[str, np.ndarray]]:
+        try:
+            with self.checkpoint.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                values = dict(arrays)
+            return Progress(**json.loads(str(values.pop("progress")))), values
+        except Exception as error:  # numpy, zipfile, zlib and json raise many kinds
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise ValueError(
+                f"{self.checkpoint} cannot be read: {reason[0]} "
+                "Delete it to begin again from the first step, or name another folder."
+            ) from error
+
+    def _save_history(self, progress: Progress) -> None:
+        with whole_file(self.history) as file:
+            file.write(json.dumps(progress.history, indent=1).encode() + b"\n")
+
+
+def _this_start() -> dict:
+    packages = ("keras_edsr", "keras", "tensorflow", "numpy")
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": shlex.join(sys.argv),
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def _check_same(old: TrainConfig, new: TrainConfig, path: Path) -> None:
+    before, after = dataclasses.asdict(old), dataclasses.asdict(new)
+    may_change = _MAY_CHANGE if new.schedule == "halving" else _MAY_CHANGE - {"steps"}
+    changed = [
+        f"{name} {before[name]} -> {after[name]}"
+        for name in before
+        if name not in may_change and before[name] != after[name]
+    ]
+    if changed:
+        raise ValueError(
+            f"`output` holds a run with other settings: {path}. Changed: {', '.join(changed)}. "
+            "Give the same settings to go on with it, or name another folder."
+        )

@@ -1,0 +1,467 @@
+import re
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+from runs import photo
+
+from keras_edsr.image_io import Picture, read_image, read_picture, write_image, write_picture
+from keras_edsr.inference import plan_files, upscale, upscale_files
+from keras_edsr.models import EDSR, MDSR
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return EDSR(2, 1, 4, 1.0)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with a folder in it."""
+    for i, name in enumerate(("a.png", "b.jpg", "sub/c.png", "sub/deep/a.webp")):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_image(path, photo(12, 16 + 4 * i, i))
+    return tmp_path / "photos"
+
+
+# === What becomes what ===
+
+
+def test_a_file_becomes_a_file(photos, tmp_path):
+    assert plan_files([photos / "a.png"], tmp_path / "out.webp") == [(photos / "a.png", tmp_path / "out.webp")]
+
+
+def test_a_file_keeps_its_name_in_a_folder(photos, tmp_path):
+    assert plan_files([photos / "a.png"], tmp_path / "out") == [(photos / "a.png", tmp_path / "out" / "a.png")]
+
+
+def test_a_folder_may_be_called_like_an_image(photos, tmp_path):
+    (tmp_path / "out.png").mkdir()
+    assert plan_files([photos / "a.png"], tmp_path / "out.png")[0][1] == tmp_path / "out.png" / "a.png"
+
+
+def test_a_tree_keeps_its_form(photos, tmp_path):
+    pairs = plan_files([photos], tmp_path / "out")
+    names = ["a.png", "b.jpg", "sub/c.png", "sub/deep/a.webp"]
+    assert pairs == [(photos / name, tmp_path / "out" / name) for name in names]
+
+
+def test_files_and_folders_may_be_mixed(photos, tmp_path):
+    pairs = plan_files([photos / "a.png", photos / "sub"], tmp_path / "out")
+    assert [target.name for _, target in pairs] == ["a.png", "c.png", "a.webp"]
+
+
+def test_an_output_folder_within_the_input_is_no_input(photos):
+    (photos / "out").mkdir()
+    write_image(photos / "out" / "a.png", photo(12, 16))
+    pairs = plan_files([photos], photos / "out", overwrite=True)
+    assert [source.relative_to(photos).as_posix() for source, _ in pairs] == [
+        *("a.png", "b.jpg", "sub/c.png", "sub/deep/a.webp"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*.png", ["a.png"]),
+        ("*", ["a.png", "b.jpg"]),
+        ("**/*.[pw]*", ["a.png", "sub/c.png", "sub/deep/a.webp"]),
+        ("s*/**/c.png", ["sub/c.png"]),
+    ],
+)
+def test_a_pattern_keeps_the_tree_below_its_fixed_part(photos, tmp_path, pattern, names):
+    (photos / "notes.txt").touch()
+    pairs = plan_files([photos / pattern], tmp_path / "out")
+    assert pairs == [(photos / name, tmp_path / "out" / name) for name in names]
+
+
+def test_a_file_may_be_called_like_a_pattern(photos, tmp_path):
+    write_image(photos / "a[1].png", photo(12, 16))
+    assert plan_files([photos / "a[1].png"], tmp_path / "out.png") == [(photos / "a[1].png", tmp_path / "out.png")]
+
+
+def test_a_pattern_of_one_image_may_become_a_file(photos, tmp_path):
+    assert plan_files([photos / "*.jpg"], tmp_path / "out.png") == [(photos / "b.jpg", tmp_path / "out.png")]
+    with pytest.raises(ValueError, match="Several images cannot become one file"):
+        plan_files([photos / "*"], tmp_path / "out.png")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "names"),
+    [
+        ("_x2", ["a_x2.png", "b_x2.jpg", "sub/c_x2.png", "sub/deep/a_x2.webp"]),
+        (".png", ["a.png", "b.png", "sub/c.png", "sub/deep/a.png"]),
+        ("_x2.5.WEBP", ["a_x2.5.WEBP", "b_x2.5.WEBP", "sub/c_x2.5.WEBP", "sub/deep/a_x2.5.WEBP"]),
+        ("@2x", ["a@2x.png", "b@2x.jpg", "sub/c@2x.png", "sub/deep/a@2x.webp"]),
+    ],
+)
+def test_a_suffix_is_added_or_replaces_the_format(photos, tmp_path, suffix, names):
+    pairs = plan_files([photos], tmp_path / "out", suffix=suffix)
+    assert [target.relative_to(tmp_path / "out").as_posix() for _, target in pairs] == names
+
+
+def test_a_second_run_in_the_same_folder_does_not_take_the_first_ones_results(photos):
+    first = plan_files([photos], photos, suffix="_x2")
+    for _, target in first:
+        write_image(target, photo(24, 32))
+    assert plan_files([photos], photos, overwrite=True, suffix="_x2") == first
+    assert plan_files([photos], photos, skip_existing=True, suffix="_x2") == []
+
+
+def test_files_that_exist_are_skipped_if_told(photos, tmp_path, caplog):
+    caplog.set_level("INFO", "keras_edsr")
+    (tmp_path / "out" / "sub").mkdir(parents=True)
+    (tmp_path / "out" / "sub" / "c.png").touch()
+    pairs = plan_files([photos], tmp_path / "out", skip_existing=True)
+    assert [target.name for _, target in pairs] == ["a.png", "b.jpg", "a.webp"]
+    assert caplog.messages == ["1 of 4 images are there already."]
+
+
+def test_one_file_named_twice_is_one(photos, tmp_path):
+    assert len(plan_files([photos, photos / "a.png"], tmp_path / "out")) == 4
+
+
+# === What is refused, before anything is done ===
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "suffix", "message"),
+    [
+        (["*.gif"], "out", "", r"nothing that fits .*\*\.gif is an image"),
+        (["a.png"], "out.png", "_x2", r"`suffix` is for names in a folder, and .*out\.png is one image"),
+        (["a.png"], "out", "/x2", "must hold no separator"),
+        (["a.png"], "out", ".jp2", r"Cannot write .*a\.jp2: its suffix must be one of"),
+        ([""], "out", ".png", r"Several inputs would become .*sub/deep/a\.png"),
+        ([""], "photos", ".png", r"a\.png would overwrite its own source"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(photos, tmp_path, inputs, output, suffix, message):
+    write_image(photos / "sub" / "deep" / "a.tif", photo(12, 16))
+    if output == "photos":
+        (photos / "sub" / "deep" / "a.tif").unlink()
+    with pytest.raises(ValueError, match=message):
+        plan_files([photos / name for name in inputs], tmp_path / output, overwrite=True, suffix=suffix)
+
+
+def test_another_input_is_never_overwritten(photos):
+    write_image(photos / "a_x2.png", photo(12, 16))
+    with pytest.raises(ValueError, match=r"a_x2\.png, made of .*a\.png, would overwrite another input"):
+        plan_files([photos / "a.png", photos / "a_x2.png"], photos, overwrite=True, suffix="_x2")
+
+
+def test_a_folder_in_place_of_a_target_is_refused(photos, tmp_path):
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"Cannot write .*out/a\.png: it is a folder"):
+        plan_files([photos / "a.png"], tmp_path / "out", overwrite=True)
+
+
+def test_two_inputs_for_one_name_are_refused(photos, tmp_path):
+    write_image(tmp_path / "a.png", photo(12, 16))
+    with pytest.raises(
+        ValueError, match=r"Several inputs would become .*a\.png: .*photos/a\.png, .*Upscale them apart"
+    ):
+        plan_files([photos / "a.png", tmp_path / "a.png"], tmp_path / "out")
+
+
+def test_several_images_for_one_file_are_refused(photos, tmp_path):
+    for inputs in ([photos / "a.png", photos / "b.jpg"], [photos]):
+        with pytest.raises(ValueError, match=r"Several images cannot become one file, .*out\.png"):
+            plan_files(inputs, tmp_path / "out.png")
+
+
+def test_an_output_that_exists_is_refused_unless_told_to_overwrite(photos, tmp_path):
+    write_image(tmp_path / "out.png", photo(12, 16))
+    with pytest.raises(ValueError, match=r"out\.png exists already.*--overwrite"):
+        plan_files([photos / "a.png"], tmp_path / "out.png")
+    assert plan_files([photos / "a.png"], tmp_path / "out.png", overwrite=True)
+
+
+def test_a_source_is_never_overwritten(photos):
+    for inputs, output in (([photos / "a.png"], photos / "a.png"), ([photos], photos)):
+        with pytest.raises(ValueError, match="would overwrite its own source"):
+            plan_files(inputs, output, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [(["gone.png"], r"gone\.png does not exist"), (["empty"], "empty holds no file with a suffix of")],
+)
+def test_an_input_without_an_image_is_refused(tmp_path, inputs, message):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=message):
+        plan_files([tmp_path / name for name in inputs], tmp_path / "out")
+
+
+def test_an_input_that_lies_in_the_output_alone_is_refused(photos):
+    (photos / "sub" / "out").mkdir()
+    write_image(photos / "sub" / "out" / "a.png", photo(12, 16))
+    (photos / "sub" / "c.png").unlink()
+    (photos / "sub" / "deep" / "a.webp").unlink()
+    with pytest.raises(ValueError, match="all that there are lie in the output folder"):
+        plan_files([photos / "sub"], photos / "sub" / "out")
+
+
+@pytest.mark.parametrize("name", ["out.psd", "out.jp2", "out.AVIF"])
+def test_a_format_that_is_not_written_is_refused(photos, tmp_path, name):
+    with pytest.raises(ValueError, match=f"Cannot write .*{name}: its suffix must be one of"):
+        plan_files([photos / "a.png"], tmp_path / name)
+
+
+def test_a_file_that_would_keep_a_name_that_is_not_written_is_refused(photos, tmp_path):
+    Image.fromarray(photo(12, 16)).save(photos / "d.ppm")
+    with pytest.raises(ValueError, match=r"Cannot write .*d\.ppm: its suffix"):
+        plan_files([photos / "d.ppm"], tmp_path / "out")
+    assert plan_files([photos / "d.ppm"], tmp_path / "out", suffix=".png")
+
+
+def test_a_file_in_place_of_the_folder_is_refused(photos, tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(ValueError, match="out is a file that is no image"):
+        plan_files([photos], tmp_path / "out")
+
+
+# === Upscaling ===
+
+
+def test_every_file_is_upscaled_as_its_image_is(model, photos, tmp_path):
+    pairs = [pair for pair in plan_files([photos], tmp_path / "out") if pair[1].suffix == ".png"]
+    assert upscale_files(pairs, model) == []
+    for source, target in pairs:
+        np.testing.assert_array_equal(read_image(target), upscale(model, read_image(source)))
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.webp"])
+def test_the_suffix_decides_the_format(model, photos, tmp_path, name):
+    upscale_files([(photos / "a.png", tmp_path / name)], model)
+    formats = {"out.png": "PNG", "out.jpg": "JPEG", "out.webp": "WEBP"}
+    with Image.open(tmp_path / name) as picture:
+        assert (picture.format, picture.size) == (formats[name], (32, 24))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "webp", "JPG"])
+def test_quality_is_that_of_jpeg_and_webp(model, photos, tmp_path, suffix):
+    sizes = []
+    for quality in (10, 95):
+        target = tmp_path / f"{quality}.{suffix}"
+        upscale_files([(photos / "a.png", target)], model, write_options={"quality": quality})
+        sizes.append(target.stat().st_size)
+    assert sizes[0] < 0.8 * sizes[1]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp"])
+def test_quality_is_nothing_to_other_formats(model, photos, tmp_path, suffix):
+    target = tmp_path / f"out.{suffix}"
+    assert upscale_files([(photos / "a.png", target)], model, write_options={"quality": 10}) == []
+    np.testing.assert_array_equal(read_image(target), upscale(model, read_image(photos / "a.png")))
+
+
+def test_one_bad_file_does_not_stop_the_others(model, photos, tmp_path):
+    (photos / "a.png").write_bytes(b"no image")
+    told = []
+    pairs = plan_files([photos], tmp_path / "out")
+    failed = upscale_files(pairs, model, report=lambda target, error: told.append((target.name, error)))
+    assert [source for source, _ in failed] == [photos / "a.png"]
+    assert [name for name, _ in told] == ["a.png", "b.jpg", "c.png", "a.webp"]
+    assert [error is None for _, error in told] == [False, True, True, True]
+    assert not (tmp_path / "out" / "a.png").exists()
+
+
+def test_a_file_that_appears_meanwhile_is_not_overwritten(model, photos, tmp_path):
+    pairs = plan_files([photos / "a.png"], tmp_path / "out.png")
+    (tmp_path / "out.png").write_text("mine")
+    [(_, error)] = upscale_files(pairs, model)
+    assert isinstance(error, FileExistsError)
+    assert (tmp_path / "out.png").read_text() == "mine"
+
+
+def test_progress_counts_the_pixels_of_each_file(model, photos, tmp_path):
+    told = []
+    pairs = [(photos / "a.png", tmp_path / "a.png"), (photos / "sub" / "c.png", tmp_path / "c.png")]
+    upscale_files(pairs, model, progress=lambda *values: told.append(values), tile_size=8)
+    assert told[-1] == (photos / "sub" / "c.png", 12 * 24, 12 * 24)
+    first = [done for source, done, _ in told if source == photos / "a.png"]
+    assert len(first) == 4
+    assert first == sorted(first)
+    assert first[-1] == 12 * 16
+
+
+def test_a_model_that_cannot_be_read_is_one_error_not_one_for_each_file(photos, tmp_path):
+    pairs = plan_files([photos], tmp_path / "out")
+    with pytest.raises(ValueError, match=r"gone\.keras, which cannot be read"):
+        upscale_files(pairs, tmp_path / "gone.keras")
+
+
+def test_several_scales_must_be_told_which(photos, tmp_path):
+    pairs = plan_files([photos / "a.png"], tmp_path / "out.png")
+    mdsr = MDSR((2, 3), 1, 4)
+    with pytest.raises(ValueError, match=r"`scale` must be one of the model's, \(2, 3\)"):
+        upscale_files(pairs, mdsr)
+    assert upscale_files(pairs, mdsr, 3) == []
+    assert read_image(tmp_path / "out.png").shape == (36, 48, 3)
+
+
+# === Any size ===
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [({"scale": 3}, (36, 48)), ({"width": 20}, (15, 20)), ({"fit": (100, 30)}, (30, 40)), ({"width": 16}, (12, 16))],
+)
+def test_a_size_is_met(model, photos, tmp_path, size, expected):
+    assert upscale_files([(photos / "a.png", tmp_path / "out.png")], model, **size) == []
+    sr = read_image(tmp_path / "out.png")
+    assert sr.shape[:2] == expected
+    np.testing.assert_array_equal(sr, upscale(model, read_image(photos / "a.png"), **size))
+
+
+def test_sizes_that_do_not_fit_together_are_one_error(model, photos, tmp_path):
+    pairs = plan_files([photos], tmp_path / "out")
+    with pytest.raises(ValueError, match="Received: scale and fit"):
+        upscale_files(pairs, model, 2, fit=(100, 100))
+
+
+# === What a file holds is kept ===
+
+
+def picture(channels, dtype=np.uint8, frames=1):
+    """Frames of different photographs, with EXIF and a profile."""
+    depth = 257 if dtype == np.uint16 else 1
+    images = [photo(12, 16, seed).astype(dtype) * dtype(depth) for seed in range(frames)]
+    alpha = np.linspace(0, np.iinfo(dtype).max, 12 * 16).reshape(12, 16, 1).astype(dtype)
+    chosen = {1: lambda i: i[..., 0], 2: lambda i: np.dstack([i[..., 0], alpha]), 3: lambda i: i}
+    chosen[4] = lambda i: np.dstack([i, alpha])
+    exif = Image.Exif()
+    exif[0x0110] = "camera"
+    durations = (40.0, 100.0, 250.0)[:frames] if frames > 1 else ()
+    return Picture([chosen[channels](image) for image in images], durations, 2, exif.tobytes(), SRGB)
+
+
+def converted(model, tmp_path, source, target, **options):
+    """Writes a picture, upscales the file, reads what came out."""
+    write_picture(tmp_path / "in" / source[0], source[1], lossless=True)
+    assert upscale_files([(tmp_path / "in" / source[0], tmp_path / target)], model, **options) == []
+    return read_picture(tmp_path / target)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_channels_depth_exif_and_profile_are_kept(model, folder, channels, dtype, suffix):
+    before = picture(channels, dtype)
+    if (channels, dtype, suffix) == (2, np.uint16, "tif"):
+        pytest.skip("Pillow reads no TIFF of gray and alpha with 16 bits")
+    after = converted(model, folder, (f"a.{suffix}", before), f"b.{suffix}")
+    assert (after.bit_depth, after.is_gray, after.has_alpha) == (before.bit_depth, before.is_gray, before.has_alpha)
+    assert after.icc == SRGB
+    exif = Image.Exif()
+    exif.load(after.exif)
+    assert exif[0x0110] == "camera"
+    np.testing.assert_array_equal(after.image, upscale(model, before.image))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "channels"),
+    [("webp", 1), ("webp", 3), ("webp", 4), ("png", 1), ("png", 3), ("png", 4), ("gif", 1), ("gif", 3)],
+)
+def test_animations_are_kept(model, folder, suffix, channels):
+    before = picture(channels, frames=3)
+    after = converted(model, folder, ("a.png", before), f"b.{suffix}", write_options={"lossless": True})
+    assert (list(after.durations), after.plays) == ([40, 100, 250], 2)
+    if suffix != "gif":  # which has 256 colours
+        for frame, source in zip(after.frames, before.frames, strict=True):
+            expected = np.atleast_3d(upscale(model, source))
+            if channels < 4:  # WebP has gray as RGB, and may tell of an alpha that is opaque
+                np.testing.assert_array_equal(np.atleast_3d(frame)[..., :3] - expected, 0)
+            else:
+                seen = expected[..., 3] > 0
+                np.testing.assert_array_equal(frame[seen], expected[seen])
+
+
+def test_a_turned_photograph_stands_upright(model, folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(photo(12, 16)).save(folder / "a.png", exif=exif)
+    upscale_files([(folder / "a.png", folder / "b.png")], model)
+    with Image.open(folder / "b.png") as stored:
+        assert stored.size == (24, 32)
+        assert 0x0112 not in stored.getexif()
+        np.testing.assert_array_equal(np.asarray(stored), upscale(model, np.rot90(photo(12, 16), -1)))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "message"),
+    [
+        (picture(4), "b.jpg", "JPEG holds no transparency"),
+        (picture(3, frames=3), "b.jpg", "JPEG holds one frame"),
+        (Picture([np.zeros((1, 8192), np.uint8)]), "b.webp", "WEBP holds 16383 pixels a side"),
+    ],
+)
+def test_what_the_target_cannot_hold_is_refused_before_the_work(model, folder, source, target, message):
+    write_picture(folder / "a.png", source)
+    told = []
+    [(_, error)] = upscale_files(
+        [(folder / "a.png", folder / target)], model, progress=lambda *values: told.append(values)
+    )
+    assert message in str(error)
+    assert not told
+    assert not (folder / target).exists()
+
+
+# === Bad files ===
+
+
+def test_a_file_of_too_many_pixels_is_refused(model, photos, tmp_path):
+    [(_, error)] = upscale_files([(photos / "a.png", tmp_path / "b.png")], model, max_pixels=12 * 16 - 1)
+    assert "192 pixels (16x12), and `max_pixels` (--max-pixels) is 191" in str(error)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(model, photos, tmp_path):
+    (tmp_path / "file").touch()
+    told = []
+    pairs = [(photos / "a.png", tmp_path / "file" / "sub" / "a.png")]
+    [(_, error)] = upscale_files(pairs, model, progress=lambda *values: told.append(values))
+    assert re.fullmatch(r"Cannot write .*a\.png: (not a directory|file exists)\.", str(error))
+    assert not told
+
+
+def test_a_folder_that_may_not_be_written_is_refused_before_the_work(model, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write anywhere
+    told = []
+    [(_, error)] = upscale_files(
+        [(photos / "a.png", tmp_path / "a.png")], model, progress=lambda *values: told.append(values)
+    )
+    assert "its folder may not be written to" in str(error)
+    assert not told
+
+
+def test_too_little_memory_is_one_bad_file(model, photos, tmp_path, monkeypatch):
+    def exhausted(*_, **__):
+        raise MemoryError
+
+    pairs = plan_files([photos], tmp_path / "out")
+    monkeypatch.setattr("keras_edsr.inference.files.read_picture", exhausted)
+    failed = upscale_files(pairs, model)
+    assert [str(error) for _, error in failed] == ["there is not enough memory for it"] * 4
+
+
+def test_an_interrupt_leaves_no_half_file(model, photos, tmp_path):
+    pairs = plan_files([photos], tmp_path / "out")
+
+    def interrupt(source, done, total):
+        if source.name == "b.jpg":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        upscale_files(pairs, model, progress=interrupt)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]

@@ -1,0 +1,198 @@
+"""upscale: batches, any size, Pillow images, threads, the examples in its docstring."""
+
+import doctest
+import logging
+import threading
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from reference import images
+
+from keras_edsr import imresize
+from keras_edsr.inference import image as inference
+from keras_edsr.inference import network, upscale
+from keras_edsr.models import EDSR, MDSR
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return EDSR(2, 1, 4, 1.0)
+
+
+@pytest.fixture(scope="module")
+def mdsr():
+    keras.utils.set_random_seed(0)
+    return MDSR((2, 3), 1, 4)
+
+
+# === Batches ===
+
+
+@pytest.mark.parametrize("self_ensemble", [False, True])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_a_batch_is_its_images_one_by_one(model, channels, self_ensemble):
+    batch = images(5, 9, 7, channels).astype(np.uint8)
+    sr = upscale(model, batch, tile_size=4, self_ensemble=self_ensemble)
+    expected = [upscale(model, image, tile_size=None, self_ensemble=self_ensemble) for image in batch]
+    np.testing.assert_array_equal(sr, expected)
+
+
+def test_a_batch_that_does_not_fit_in_memory_is_cut(model, monkeypatch):
+    calls = []
+    batch = images(5, 9, 7, 3) / 255
+    monkeypatch.setattr(network, "_images_together", lambda *_: 2)
+    sr = upscale(model, batch, progress=lambda *call: calls.append(call))
+    assert calls == [(126, 315), (252, 315), (315, 315)]
+    np.testing.assert_allclose(sr, [upscale(model, image) for image in batch], atol=1e-5)
+
+
+def test_small_images_run_together(model):
+    calls = []
+    upscale(model, images(50, 9, 7, 3) / 255, progress=lambda *call: calls.append(call))
+    assert calls == [(50 * 63, 50 * 63)]
+
+
+# === Any size ===
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float16])
+@pytest.mark.parametrize("shape", [(9, 8), (9, 8, 3), (2, 9, 8, 4)])
+@pytest.mark.parametrize(
+    ("size", "sides"),
+    [
+        ({"scale": 1.5}, (14, 12)),
+        ({"scale": 3.25}, (29, 26)),
+        ({"width": 20}, (23, 20)),
+        ({"height": 18, "width": 10}, (18, 10)),
+        ({"fit": (100, 20)}, (20, 18)),
+        ({"width": 8}, (9, 8)),
+        ({"width": 4}, (5, 4)),
+    ],
+)
+def test_any_size_is_met_in_the_same_kind(model, shape, dtype, size, sides):
+    image = images(*shape) / 255
+    if dtype not in (np.float32, np.float16):
+        image = image * np.iinfo(dtype).max
+    sr = upscale(model, image.astype(dtype), **size)
+    expected = sides if len(shape) == 2 else (*shape[:-3], *sides, shape[-1])
+    assert (sr.shape, sr.dtype) == (expected, dtype)
+    assert sr.max() <= (1 if dtype in (np.float32, np.float16) else np.iinfo(dtype).max)
+
+
+def test_a_size_between_is_the_next_scale_and_imresize(model):
+    image = images(9, 8, 3).astype(np.uint8)
+    sr = upscale(model, image, 1.5)
+    exact = imresize(upscale(model, image / 255), output_shape=(14, 12)) * 255
+    assert np.abs(sr - np.clip(exact, 0, 255)).max() < 0.51  # rounded once, if 16 bits are on the way
+
+
+def test_a_chain_is_the_network_again(model):
+    image = images(9, 8, 3) / 255
+    np.testing.assert_allclose(upscale(model, image, 4), upscale(model, upscale(model, image)), atol=1e-6)
+    eight = (image * 255).astype(np.uint8)
+    sixteen = upscale(model, upscale(model, eight.astype(np.uint16) * 257))
+    np.testing.assert_array_equal(upscale(model, eight, 4), np.rint(sixteen / 257))
+
+
+def test_an_image_of_that_size_stays_as_it_is(model, caplog):
+    caplog.set_level(logging.INFO, "keras_edsr")
+    image = images(9, 8, 4).astype(np.uint8)
+    sr = upscale(model, image, width=8)
+    np.testing.assert_array_equal(sr, image)
+    assert not np.shares_memory(sr, image)
+    assert caplog.messages == ["8x9 already."]
+
+
+def test_mdsr_takes_the_scale_that_is_enough(mdsr):
+    image = images(9, 8, 3).astype(np.uint8)
+    np.testing.assert_array_equal(upscale(mdsr, image, width=24), upscale(mdsr, image, 3))
+
+
+def test_a_size_that_the_network_does_not_make_is_told(model, caplog):
+    caplog.set_level(logging.INFO, "keras_edsr")
+    upscale(model, images(9, 8) / 255, 2)
+    assert not [message for message in caplog.messages if "imresize" in message or "by the network" in message]
+    upscale(model, images(9, 8) / 255, 3)
+    assert caplog.messages[-1] == "8x9, by the network x2 x2 32x36, by imresize 24x27."
+
+
+@pytest.mark.parametrize(("size", "shape"), [({"scale": 8}, (9, 8, 3)), ({"scale": 3}, (2, 9, 8, 4))])
+def test_progress_ends_at_its_total(model, size, shape):
+    calls = []
+    upscale(model, images(*shape) / 255, tile_size=5, progress=lambda *call: calls.append(call), **size)
+    done, totals = zip(*calls, strict=True)
+    assert len(set(totals)) == 1
+    assert list(done) == sorted(set(done))
+    assert done[-1] == totals[0]
+
+
+# === Pillow images ===
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_a_pillow_image_comes_back_as_one(model, mode):
+    pixels = images(6, 5, len(mode)).astype(np.uint8)
+    sr = upscale(model, Image.fromarray(pixels.squeeze()))
+    assert (sr.mode, sr.size) == (mode, (10, 12))
+    np.testing.assert_array_equal(np.asarray(sr), upscale(model, pixels.squeeze()))
+
+
+def test_pillow_images_of_other_modes_are_resolved(model):
+    palette = Image.fromarray(images(6, 5, 3).astype(np.uint8)).quantize(8)
+    np.testing.assert_array_equal(
+        np.asarray(upscale(model, palette)), upscale(model, np.asarray(palette.convert("RGB")))
+    )
+    bits = Image.fromarray(images(6, 5) > 127)
+    np.testing.assert_array_equal(np.asarray(upscale(model, bits)), upscale(model, np.asarray(bits.convert("L"))))
+    deep = Image.fromarray((images(6, 5) * 257).astype(np.uint16))
+    sr = upscale(model, deep)
+    assert sr.mode == "I;16"
+    np.testing.assert_array_equal(np.asarray(sr), upscale(model, np.asarray(deep)))
+
+
+def test_what_lasts_of_info_is_kept(model):
+    image = Image.fromarray(images(6, 5, 3).astype(np.uint8))
+    image.info = {"icc_profile": b"profile", "exif": b"Exif\0\0", "gamma": 0.5}
+    assert upscale(model, image, 1.5).info == {"icc_profile": b"profile", "exif": b"Exif\0\0"}
+
+
+# === Threads, docstring ===
+
+
+def test_threads_may_share_a_model():
+    keras.utils.set_random_seed(0)
+    model = EDSR(2, 1, 4, 1.0)  # not traced yet
+    pictures = [images(20, 15 + i, 3, seed=i).astype(np.uint8) for i in range(8)]
+    results = [None] * len(pictures)
+
+    def work(i):
+        results[i] = upscale(model, pictures[i], tile_size=9)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(pictures))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for picture, result in zip(pictures, results, strict=True):
+        np.testing.assert_array_equal(result, upscale(model, picture, tile_size=9))
+
+
+def test_cancelling_in_one_thread_leaves_the_model_to_others(model):
+    def cancel(done, total):
+        raise InterruptedError("enough")
+
+    image = images(9, 8, 3).astype(np.uint8)
+    expected = upscale(model, image)
+    with pytest.raises(InterruptedError, match="enough"):
+        upscale(model, image, progress=cancel)
+    np.testing.assert_array_equal(upscale(model, image), expected)
+
+
+def test_the_examples_in_the_docstring_run():
+    finder = doctest.DocTestFinder()
+    [test] = [test for test in finder.find(inference.upscale, "upscale") if test.examples]
+    result = doctest.DocTestRunner().run(test)
+    assert (result.failed, result.attempted > 5) == (0, True)

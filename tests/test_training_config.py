@@ -1,0 +1,149 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from keras_edsr.training import TrainConfig
+
+
+def config(**settings):
+    return TrainConfig(**{"output": "run", "hr": "photos", **settings})
+
+
+# === Defaults ===
+
+
+def test_the_defaults_are_the_papers_recipe():
+    made = config()
+    assert (made.num_blocks, made.filters, made.residual_scaling, made.scale) == (32, 256, 0.1, 2)
+    assert (made.patch_size, made.batch_size) == (48, 16)
+    assert (made.learning_rate, made.beta_1, made.beta_2, made.epsilon) == (1e-4, 0.9, 0.999, 1e-8)
+    assert (made.schedule, made.halve_every, made.steps) == ("halving", 200_000, 300_000)
+    assert made.loss_spike_factor is made.clip_norm is made.average is made.precision is None
+
+
+def test_an_mdsr_has_its_own():
+    made = config(model="mdsr", scale=(2, 3, 4))
+    assert (made.num_blocks, made.filters, made.residual_scaling) == (80, 64, 1.0)
+
+
+def test_residual_scaling_follows_the_filters():
+    assert config(filters=64).residual_scaling == 1.0
+    assert config(filters=64, residual_scaling=0.5).residual_scaling == 0.5
+
+
+@pytest.mark.parametrize(
+    ("model", "scale", "kept", "scales"),
+    [
+        ("edsr", 3, 3, (3,)),
+        ("edsr", (3,), 3, (3,)),
+        ("mdsr", 2, (2,), (2,)),
+        ("mdsr", [2, 3], (2, 3), (2, 3)),
+    ],
+)
+def test_an_mdsr_has_a_tuple_of_scales_an_edsr_one(model, scale, kept, scales):
+    made = config(model=model, scale=scale)
+    assert (made.scale, made.scales) == (kept, scales)
+
+
+# === What is refused ===
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"model": "vdsr"}, "`model` must be edsr or mdsr. Received: model='vdsr'"),
+        ({"model": ["edsr"]}, "`model` must be"),
+        ({"schedule": "linear"}, "`schedule` must be halving or cosine"),
+        ({"degradation": "mild"}, "`degradation` must be bicubic or unknown"),
+        ({"scale": (2, 3)}, "`scale` of an EDSR must be one integer.*model='mdsr'"),
+        ({"scale": "2"}, "`scale` must be an integer"),
+        ({"scale": 2.5}, "`scale` must be an integer"),
+        ({"learning_rate": 0}, "`learning_rate` must be positive"),
+        ({"learning_rate": float("nan")}, "`learning_rate` must be positive"),
+        ({"learning_rate": "high"}, "`learning_rate` must be positive"),
+        ({"final_learning_rate": -1e-6}, "`final_learning_rate` must be 0 or more"),
+        ({"beta_1": 1}, r"`beta_1` must be in \[0, 1\)"),
+        ({"beta_2": -0.1}, r"`beta_2` must be in \[0, 1\)"),
+        ({"epsilon": 0}, "`epsilon` must be positive"),
+        ({"clip_norm": 0}, "`clip_norm` must be positive"),
+        ({"average": 1}, r"`average` must be in \[0, 1\)"),
+        ({"loss_spike_factor": 1}, "`loss_spike_factor` must be above 1, or 0 for no limit"),
+        ({"residual_scaling": float("inf")}, "`residual_scaling` must be a number"),
+        ({"seed": -1}, "`seed` must be an integer from 0"),
+        ({"seed": 2**32}, "`seed` must be an integer from 0"),
+        ({"skip_small": 1}, "`skip_small` must be true or false"),
+        ({"precision": 16}, "`precision` must be the name of a dtype policy"),
+        ({"hr": 5}, "`hr` must be a path"),
+        ({"hr": None}, "give either `hr`.* or `div2k`"),
+        ({"div2k": "DIV2K"}, "give either `hr`.* or `div2k`"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(setting, message):
+    with pytest.raises(ValueError, match=message):
+        config(**setting)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["num_blocks", "filters", "patch_size", "batch_size", "steps", "halve_every", "checkpoint_every", "devices"],
+)
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "4"])
+def test_a_count_must_be_a_positive_integer(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be a positive integer. Received: {name}="):
+        config(**{name: value})
+
+
+# === As JSON ===
+
+
+def test_it_is_the_same_after_saving_and_loading(tmp_path):
+    made = config(model="mdsr", scale=(2, 4), average=0.99, clip_norm=1.0, devices=2, skip_small=True)
+    made.save(tmp_path / "config.json")
+    assert TrainConfig.load(tmp_path / "config.json") == made
+
+
+def test_paths_may_be_objects(tmp_path):
+    made = config(output=tmp_path, hr=Path("photos"), validation=Path("val"))
+    made.save(tmp_path / "config.json")
+    assert made == config(output=str(tmp_path), hr="photos", validation="val")
+
+
+def test_it_is_readable_json_with_every_setting(tmp_path):
+    config().save(tmp_path / "config.json")
+    names = {field.name for field in dataclasses.fields(TrainConfig)}
+    assert json.loads((tmp_path / "config.json").read_text()).keys() == names
+
+
+def test_changes_replace_what_was_saved(tmp_path):
+    config(steps=7, seed=3).save(tmp_path / "config.json")
+    loaded = TrainConfig.load(tmp_path / "config.json", steps=9)
+    assert (loaded.steps, loaded.seed) == (9, 3)
+
+
+def test_settings_that_an_older_file_lacks_have_their_defaults(tmp_path):
+    (tmp_path / "config.json").write_text('{"output": "run", "hr": "photos"}')
+    assert TrainConfig.load(tmp_path / "config.json") == config()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is no training configuration"),
+        ("[1]", "is no training configuration"),
+        ("3", "is no training configuration"),
+        ('{"hr": "photos"}', "it names no output"),
+        ('{"output": "run", "hr": "x", "colour": 1, "blur": 2}', "settings that do not exist: blur, colour"),
+        ('{"output": "run", "hr": "x", "steps": "many"}', "`steps` must be a positive integer"),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_named(tmp_path, text, message):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        TrainConfig.load(tmp_path / "config.json")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"missing\.json is no training configuration"):
+        TrainConfig.load(tmp_path / "missing.json")
