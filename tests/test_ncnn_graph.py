@@ -20,9 +20,7 @@ def small():
 def test_a_graph_is_written_as_ncnn_documents_it():
     lines = small().param().decode().splitlines()
     assert lines[:2] == ["7767517", "8 9"]  # layers, blobs
-    assert lines[5].split() == (
-        "Convolution conv 1 1 in_0 conv 0=12 1=5 11=3 5=1 6=540 4=2 14=1 9=1".split()
-    )
+    assert lines[5].split() == "Convolution conv 1 1 in_0 conv 0=12 1=5 11=3 5=1 6=540 4=2 14=1 9=1".split()  # noqa: SIM905
 
 
 def test_weights_are_a_tag_the_kernel_and_the_bias_in_little_endian():
@@ -41,7 +39,7 @@ def test_what_is_written_is_read():
     assert [layer.name for layer in again.layers] == [layer.name for layer in graph.layers]
 
 
-def test_every_layer_of_ours_is_one_of_ncnn(): 
+def test_every_layer_of_ours_is_one_of_ncnn():
     ncnn = pytest.importorskip("ncnn", reason="needs ncnn: pip install 'keras-edsr[ncnn]'")
     graph = small()
     x = graph.pad("pad", "output", 1, 2)

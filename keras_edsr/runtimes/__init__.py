@@ -1,7 +1,7 @@
 """How one tile is run. A runtime is a small class around a network in one form.
 
-Each has `scales`, `halo` (LR pixels), `channels`, `device_name`, `bytes_per_pixel(scale)` (an estimate of the memory that
-one LR pixel of a tile takes), `free_memory()` (bytes; None for the computer's) and `run(tiles, scale)`: float32
+Each has `scales`, `halo` (LR pixels), `channels`, `device_name`, `bytes_per_pixel(scale)` (an estimate of the memory
+that one LR pixel of a tile takes), `free_memory()` (bytes; None for the computer's) and `run(tiles, scale)`: float32
 `(n, h, w, channels)` in 0..255 to `(n, s*h, s*w, channels)`.
 """
 

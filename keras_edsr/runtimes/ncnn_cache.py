@@ -1,7 +1,7 @@
 """Models of ncnn on disk: exported ones, and those that were converted once from another file and kept.
 
-What was converted is known by the content of that file, so that it can't be of another one. It lies in the user's cache,
-or, of a preset, in the preset's folder. With it TensorFlow need not be imported.
+What was converted is known by the content of that file, so that it can't be of another one. It lies in the user's
+cache, or, of a preset, in the preset's folder. With it TensorFlow need not be imported.
 """
 
 import contextlib

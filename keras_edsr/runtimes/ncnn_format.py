@@ -120,7 +120,8 @@ def _network(model, scale, names):
     x = graph.add("features", x, skip)
     upsample = layer("upsample")
     for i, (conv, factor) in enumerate(zip(upsample.convs, upsample.stages, strict=True)):
-        x = graph.convolution(f"upsample_{i}", x, *_pixel_shuffle_order(*_weights(conv), factor))
+        kernel, bias = _weights(conv)
+        x = graph.convolution(f"upsample_{i}", x, *_pixel_shuffle_order(kernel, bias, factor))
         x = graph.pixel_shuffle(f"shuffle_{i}", x, factor)
     kernel, bias = _weights(layer("tail"))
     graph.convolution("output", x, kernel, bias + mean)  # nothing is padded after it: the bias may have the mean

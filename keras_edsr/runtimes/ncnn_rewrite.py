@@ -4,15 +4,15 @@ Two rewritings, both equal to the network but for float rounding. Times are of t
 an AMD EPYC (Zen 4), 256x256 LR.
 
 `merge_linear_end`: from the features on there is no activation: the upsampler's convolutions, the shuffles and the last
-convolution are one linear map, the same at every LR pixel. As one 5x5 convolution with `channels * scale**2` outputs and
-one shuffle it needs a tenth of the work at x4, and no features at the size of the result. EDSR-baseline: 0.92 of the
-time at x2, 0.63 at x4. At the edge of the image the two differ, because each convolution pads its own input with zeros,
-and the merged one only the features. For every scale what differs is the outermost LR pixel's part of the result; that
-is computed by the layers as they were, from a strip of the features.
+convolution are one linear map, the same at every LR pixel. As one 5x5 convolution with `channels * scale**2` outputs
+and one shuffle it needs a tenth of the work at x4, and no features at the size of the result. EDSR-baseline: 0.92 of
+the time at x2, 0.63 at x4. At the edge of the image the two differ, because each convolution pads its own input with
+zeros, and the merged one only the features. For every scale what differs is the outermost LR pixel's part of the
+result; that is computed by the layers as they were, from a strip of the features.
 
-`kernels_of_3`: ncnn has Winograd for 3x3 kernels only. A 5x5 kernel with a row and a column of zeros is four of 3x3, each
-3 pixels further; on four shifted copies of the input they are one 3x3 convolution. It takes 0.7 of the time of the 5x5
-convolutions of MDSR, and half the memory.
+`kernels_of_3`: ncnn has Winograd for 3x3 kernels only. A 5x5 kernel with a row and a column of zeros is four of 3x3,
+each 3 pixels further; on four shifted copies of the input they are one 3x3 convolution. It takes 0.7 of the time of the
+5x5 convolutions of MDSR, and half the memory.
 """
 
 import numpy as np
@@ -69,7 +69,8 @@ def _merge_all(end):
     kernel, bias = (array.astype(np.float64) for array in tail.weights)
     scale = 1
     for stage, factor in reversed(list(zip(stages, factors, strict=True))):
-        kernel, bias = _merge(*stage.weights, factor, kernel, bias, scale)
+        first, first_bias = stage.weights
+        kernel, bias = _merge(first, first_bias, factor, kernel, bias, scale)
         scale *= factor
     return kernel, bias, scale
 
@@ -97,7 +98,7 @@ def _merge(first, first_bias, factor, second, second_bias, scale):
 
 
 def _interleave(array, scale):
-    """`(y, x, (colour, y', x'), …)` to `(colour, y, y', x, x')` as the first axis: a shuffle by both factors at once."""
+    """`(y, x, (colour, y', x'), …)` to `(colour, y, y', x, x')` as the first axis: one shuffle by both factors."""
     factor, _, _, *rest = array.shape
     array = array.reshape(factor, factor, -1, scale, scale, *rest)
     order = (2, 0, 3, 1, 4, *range(5, array.ndim))

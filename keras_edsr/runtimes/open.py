@@ -49,11 +49,11 @@ def open_runtime(model, runtime=None, device=None):
     path = _find(model)
     if _takes_ncnn(path, runtime, device):
         try:
-            return _open_ncnn(model, path, _modified(path), device or "cpu")
+            return _open_ncnn(os.fspath(model), path, _modified(path), device or "cpu")
         except NotForNcnnError:
             if runtime == "ncnn":
                 raise
-    return _open_keras(_load(model, path, _modified(path)), device)
+    return _open_keras(_load(os.fspath(model), path, _modified(path)), device)
 
 
 def needs_tensorflow(model, runtime=None, device=None):
