@@ -12,6 +12,7 @@ from .imresize import imresize  # now: a later import of the module would hide t
 if TYPE_CHECKING:
     from . import data, layers, metrics
     from .evaluation import evaluate
+    from .export import export_ncnn, export_onnx, export_saved_model, export_tflite
     from .inference import upscale
     from .models import EDSR, MDSR, load_torch, save_torch
 
@@ -21,6 +22,10 @@ __all__ = [
     "__version__",
     "data",
     "evaluate",
+    "export_ncnn",
+    "export_onnx",
+    "export_saved_model",
+    "export_tflite",
     "imresize",
     "layers",
     "load_torch",
@@ -33,6 +38,10 @@ _HOMES = {
     "EDSR": "models",
     "MDSR": "models",
     "evaluate": "evaluation",
+    "export_ncnn": "export",
+    "export_onnx": "export",
+    "export_saved_model": "export",
+    "export_tflite": "export",
     "load_torch": "models",
     "save_torch": "models",
     "upscale": "inference",

@@ -1,0 +1,80 @@
+"""Where an export goes: it appears under its name whole and verified, or not at all."""
+
+import contextlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+def check_target(target: Path, overwrite: bool, is_ours: Callable[[Path], bool] | None = None) -> None:
+    """Finds out, before the work, whether a target can be written.
+
+    Args:
+        target: Path of the file or folder.
+        overwrite: Whether one that exists may be replaced.
+        is_ours: Function that says of an existing folder whether it is such an export; None where a file is written.
+            Other folders are never replaced.
+
+    Raises:
+        ValueError: It can't; one line that names it.
+    """
+    if target.exists():
+        if not overwrite:
+            raise ValueError(f"Cannot write {target}: it exists already; it is replaced only with `overwrite`.")
+        if target.is_dir() and (is_ours is None or not is_ours(target)):
+            raise ValueError(f"Cannot write {target}: it is a folder that holds something else.")
+    parent = target.parent
+    if not parent.is_dir():
+        raise ValueError(f"Cannot write {target}: there is no folder {parent}.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"Cannot write {target}: its folder may not be written to.")
+
+
+@contextlib.contextmanager
+def whole_target(
+    target: Path, overwrite: bool = False, is_ours: Callable[[Path], bool] | None = None
+) -> Iterator[Path]:
+    """Gives a path beside `target` to write a file or a folder at, which becomes `target` when the block ends.
+
+    If the block raises, nothing is left, and what was there before stays. Verify inside the block.
+
+    Args:
+        target: As `check_target` takes.
+        overwrite: As `check_target` takes.
+        is_ours: As `check_target` takes.
+
+    Yields:
+        A hidden path with the target's suffix, at which there is nothing.
+
+    Raises:
+        ValueError: It can't be written; one line that names it.
+    """
+    check_target(target, overwrite, is_ours)
+    part = target.with_name(f".{uuid.uuid4().hex}.{target.name}")
+    try:
+        yield part
+        if target.is_dir():
+            _replace_folder(part, target)
+        else:
+            os.replace(part, target)
+    except OSError as error:
+        raise ValueError(f"Cannot write {target}: {(error.strerror or str(error)).lower()}.") from error
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
+def _replace_folder(part, target):
+    """No folder is renamed onto another: the old one steps aside first."""
+    old = part.with_name(f"{part.name}.old")
+    target.rename(old)
+    try:
+        part.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
