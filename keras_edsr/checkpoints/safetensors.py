@@ -2,7 +2,11 @@
 
 import json
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .pickles import shown
 from .tensors import DTYPES, MAX_RANK, MAX_TENSORS, CheckpointError, Storage, Tensor, contiguous
@@ -50,6 +54,25 @@ def read_safetensors(data: bytes) -> dict[str, Tensor]:
     if end != len(values):
         raise CheckpointError("it holds bytes that are no tensor's")
     return {name: tensors[name] for name in header}
+
+
+def write_safetensors(file: BinaryIO, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    """Writes a .safetensors file; the same arrays give the same bytes.
+
+    Args:
+        file: Open for writing.
+        arrays: float32 arrays by name.
+    """
+    contents = {name: np.ascontiguousarray(array, "<f4") for name, array in arrays.items()}
+    header, end = {}, 0
+    for name, array in contents.items():
+        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": (end, end + array.nbytes)}
+        end += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # as the library: what follows is aligned
+    file.write(len(text).to_bytes(8, "little") + text)
+    for array in contents.values():
+        file.write(array.tobytes())
 
 
 def _parse(text: bytes) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import keras
 
 from .. import checkpoints
 from .._version import __version__
+from ..checkpoints.safetensors import write_safetensors
 from ..image_io import whole_file
-from ..presets import CONFIG, WEIGHTS, read_config
+from ..presets import CONFIG, WEIGHTS, read_config, read_state
 from .edsr import EDSR
 from .mdsr import MDSR, MDSRBranch
 from .torch_weights import load_torch
@@ -90,10 +91,20 @@ def load_folder(folder: Path) -> EDSR | MDSR | MDSRBranch:
     about = read_config(folder)
     try:
         model = _CLASSES[about["class_name"]].from_config(about["config"])
-        model.load_weights(folder / WEIGHTS)
-        return model
-    except Exception as error:  # of keras and h5py, as above
+    except Exception as error:  # of keras, as above
         raise ValueError(f"{folder} is no preset that keras_edsr can load: {_reason(error)}") from error
+    state = read_state(folder)
+    expected = {weight.path: tuple(weight.shape) for weight in model.weights}
+    found = {path: array.shape for path, array in state.items()}
+    if found != expected:
+        path = next(path for path in sorted(found | expected) if found.get(path) != expected.get(path))
+        raise ValueError(
+            f"{folder} is no preset that keras_edsr can load: {CONFIG} tells of a weight {path} of shape "
+            f"{expected.get(path)}, {WEIGHTS} of {found.get(path)}."
+        )
+    for weight in model.weights:
+        weight.assign(state[weight.path])
+    return model
 
 
 def save_folder(model: EDSR | MDSR | MDSRBranch, folder: str | os.PathLike, *, overwrite: bool = False) -> None:
@@ -112,18 +123,16 @@ def save_folder(model: EDSR | MDSR | MDSRBranch, folder: str | os.PathLike, *, o
     folder = Path(folder)
     if (folder / CONFIG).exists() and not overwrite:
         raise ValueError(f"Cannot write {folder}: it holds a preset already, which only `overwrite` replaces.")
-    config = model.get_config()
-    bare = type(model).from_config(config)  # its optimizer has no state, which may be twice the size of the weights
-    bare.set_weights(model.get_weights())
     about = {
         "class_name": type(model).__name__,
-        "config": config,
+        "config": model.get_config(),
         "parameters": model.count_params(),
         "keras_edsr": __version__,
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / WEIGHTS, bare.save_weights)
+        with whole_file(folder / WEIGHTS) as file:
+            write_safetensors(file, {weight.path: weight.numpy() for weight in model.weights})
         with whole_file(folder / CONFIG) as file:
             file.write(json.dumps(about, indent=1).encode() + b"\n")
     except OSError as error:

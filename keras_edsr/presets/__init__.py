@@ -5,7 +5,7 @@ published weights. Any other preset is the path of a folder that `save_to_preset
 TensorFlow is not imported here, but to download.
 """
 
-from .lookup import CLASSES, CONFIG, WEIGHTS, find_model, locate, preset_names, read_config
+from .lookup import CLASSES, CONFIG, WEIGHTS, find_model, locate, preset_names, read_config, read_state
 from .official import LICENCE, SOURCE, Official, find_file, how_to_get, weights_folder
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "locate",
     "preset_names",
     "read_config",
+    "read_state",
     "weights_folder",
 ]

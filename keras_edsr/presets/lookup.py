@@ -5,10 +5,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..checkpoints.reader import naming, read_file
+from ..checkpoints.tensors import CheckpointError, read_weights
 from .official import OFFICIAL, Official, fetch, weights_folder
 
 CONFIG = "config.json"
-WEIGHTS = "model.weights.h5"
+WEIGHTS = "model.safetensors"  # arrays under the paths of the Keras weights, such as body_0/conv_1/kernel
 CLASSES = ("EDSR", "MDSR", "MDSRBranch")
 
 SHIPPED = Path(__file__).resolve().parent.parent / "weights"
@@ -68,3 +73,19 @@ def read_config(folder: Path) -> dict[str, Any]:
         case {"class_name": str(name), "config": dict()} if name in CLASSES:
             return about
     raise ValueError(f"{folder} is no preset: its {CONFIG} names no class of {', '.join(CLASSES)}, or has no config.")
+
+
+def read_state(folder: Path) -> dict[str, NDArray[np.floating]]:
+    """Reads the weights of a preset's folder.
+
+    Returns:
+        Arrays by the paths of the Keras weights, such as `body_0/conv_1/kernel`.
+
+    Raises:
+        ValueError: They are missing, damaged, or not in the format of safetensors; one line that names the file.
+    """
+    with naming(folder / WEIGHTS):
+        content = read_file(folder / WEIGHTS)
+        if content.file_format != "safetensors":
+            raise CheckpointError("it is not in the format of safetensors")
+        return {path: read_weights(path, content.tree) for path in content.tree}

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import tempfile
+import urllib.error
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -172,6 +173,8 @@ def _download(official: Official) -> Path:
     except ValueError as error:
         raise ValueError(f"What {url} gave is refused and not kept: {error}") from error
     except Exception as error:  # keras raises Exception itself when a server is down
+        if isinstance(error.__context__, urllib.error.HTTPError):
+            error.__context__.close()  # it holds the connection open
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise OSError(
             f"Cannot download the weights of {official.name}: {reason[0]}. Try again; or {_put_it_there(official)}"

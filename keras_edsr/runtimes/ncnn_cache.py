@@ -1,12 +1,11 @@
-"""Models of ncnn on disk: exported ones, and those that were converted once from another file and kept.
+"""Models of ncnn on disk: exported ones, presets, and those that were converted once from another file and kept.
 
-What was converted is known by the content of that file, so that it can't be of another one. It lies in the user's
-cache, or, of a preset, in the preset's folder. With it TensorFlow need not be imported.
+What was converted is known by the content of that file, so that it can't be of another one, and lies in the user's
+cache. With it TensorFlow need not be imported; nor for a preset, which is converted in milliseconds each time.
 """
 
 import contextlib
 import hashlib
-import json
 import shutil
 import uuid
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from ..user_cache import cache_folder
 from .ncnn_format import Networks, ncnn_files, ncnn_networks, read_ncnn
+from .stored import StoredModel
 
 KEPT = 8  # models in the cache: a training run would fill it with one for every epoch
 
@@ -26,8 +26,8 @@ def is_ncnn(path: Path) -> bool:
 
 
 def is_converted(path: Path) -> bool:
-    """Whether `open_converted` would not have to convert the model at `path`."""
-    return _read(path, fingerprint(path)) is not None
+    """Whether `open_converted` would not have to load the model at `path`."""
+    return path.is_dir() or _read(fingerprint(path)) is not None
 
 
 def open_converted(path: Path, load: Callable) -> Networks:
@@ -40,8 +40,10 @@ def open_converted(path: Path, load: Callable) -> Networks:
     Raises:
         NotForNcnnError: ncnn could not run it.
     """
+    if path.is_dir():
+        return ncnn_networks(StoredModel(path))
     source = fingerprint(path)
-    networks = _read(path, source)
+    networks = _read(source)
     if networks is None:
         networks = ncnn_networks(load())
         with contextlib.suppress(OSError):  # without the cache it takes as long the next time
@@ -50,28 +52,18 @@ def open_converted(path: Path, load: Callable) -> Networks:
 
 
 def fingerprint(path: Path) -> str:
-    """Hexadecimal digits that tell the model at `path` from any other.
-
-    Of a preset only what makes the model counts, not what else config.json may tell.
-    """
-    digest = hashlib.sha256()
-    if path.is_dir():
-        with contextlib.suppress(ValueError, TypeError, KeyError):
-            config = json.loads((path / "config.json").read_bytes())
-            digest.update(json.dumps([config["class_name"], config["config"]]).encode())
-        path = path / "model.weights.h5"
+    """Hexadecimal digits that tell the file at `path` from any other."""
     with path.open("rb") as file:
-        digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:32]
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
-def _read(path, source):
-    for folder in (path, cache_folder() / "ncnn" / source):
-        with contextlib.suppress(ValueError):
-            if folder.is_dir():
-                networks = read_ncnn(folder)
-                if all(about.get("source") == source for _, about in networks.values()):
-                    return networks
+def _read(source):
+    folder = cache_folder() / "ncnn" / source
+    with contextlib.suppress(ValueError):
+        if folder.is_dir():
+            networks = read_ncnn(folder)
+            if all(about.get("source") == source for _, about in networks.values()):
+                return networks
     return None
 
 

@@ -146,7 +146,7 @@ def _residual_block(graph, name, x, block):
 
 def _weights(conv):
     """Kernel (out, in, height, width) and bias for images in [0, 1], in double precision until they are written."""
-    kernel, bias = (weight.numpy().astype(np.float64) for weight in conv.weights)
+    kernel, bias = (np.asarray(weight).astype(np.float64) for weight in conv.weights)
     return kernel.transpose(3, 2, 0, 1), bias / PEAK
 
 
