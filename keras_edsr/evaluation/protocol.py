@@ -1,0 +1,254 @@
+"""The paper's protocol over files: tables of how near a network's images are to the originals.
+
+What is compared, and how, is in `measures`; the means are over images.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..data.sources import match_images
+from ..image_io import find_images, read_image
+from ..image_ops import crop_to_multiple
+from ..imresize import imresize
+from .measures import Image, check_request, score
+
+BICUBIC = "bicubic"
+
+PathLike = str | os.PathLike[str]
+Progress = Callable[[int, int], None]
+Upscaler = Callable[[Image], Image]  # an LR image to its SR image, both 8 bits
+Pair = tuple[tuple[Path, ...], Image, Image]  # the files (HR first), the SR or LR image, the HR image
+
+
+def evaluate(
+    model: Any,
+    hr: PathLike | Sequence[PathLike],
+    scale: int,
+    lr: PathLike | None = None,
+    protocol: str = "benchmark",
+    *,
+    self_ensemble: bool = False,
+    tile_size: int | str | None = "auto",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Upscales LR images with a model and scores the results against the HR images.
+
+    The HR image is cropped to a multiple of the scale, from the top left. Its LR image, of 8 bits,
+    is read from `lr`, or made by `imresize` with edge `"replicate"`, as the official ones were. A
+    file of one channel stays one: its LR image is gray and the network's answer is compared as gray.
+
+    Args:
+        model: `"bicubic"` for MATLAB's bicubic, the baseline of every table; else what `upscale`
+            takes: an `EDSR`, an `MDSR` or a branch of one, or the path of a `.keras` file.
+        hr: A folder of images (and of folders of images), one file, or a sequence of files.
+        scale: Integer.
+        lr: Folder of the LR images, named as DIV2K's or as the HR files, see `match_images`. Made
+            from the HR images when left out.
+        protocol: `"benchmark"` or `"div2k"`, see above.
+        self_ensemble: Boolean, whether to average eight flips and rotations ("EDSR+").
+        tile_size: As `upscale` takes it. The scores don't depend on it.
+        progress: Function `(done, total)` of images, called after each.
+
+    Returns:
+        Dictionary with `psnr` and `ssim` (means over images), `images` (a list of dictionaries with
+        `name`, `psnr`, `ssim`, in the order of the files), `protocol` and `scale`. All of it can be
+        written as JSON: an image without any error counts 100 dB.
+
+    Raises:
+        ValueError: If there are no images, an LR image is missing or of another size than HR/scale,
+            an image is too small for the border, `protocol` is unknown, or the model can't do this
+            scale. The message names the file.
+    """
+    check_request(scale, protocol)
+    if isinstance(model, str) and model == BICUBIC and self_ensemble:
+        raise ValueError(
+            "`self_ensemble` averages what a network makes of an image. Received: "
+            'self_ensemble=True, model="bicubic". Leave it out.'
+        )
+    names, originals = read_originals(hr, scale, lr)
+    run = upscaler(model, scale, self_ensemble, tile_size)
+    pairs = ((files[:1], run(lr_image), hr_image) for files, lr_image, hr_image in originals)
+    return _table(names, pairs, scale, protocol, progress)
+
+
+def evaluate_images(
+    sr: PathLike,
+    hr: PathLike | Sequence[PathLike],
+    scale: int,
+    protocol: str = "benchmark",
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Scores images that another program has made.
+
+    Args:
+        sr: Folder of the SR images, named as the HR files or `bird_x2_SR.png` and the like, see
+            `match_images`. A gray HR file makes its SR file be read as gray, too.
+        hr: A folder of images, one file, or a sequence of files. An HR image is cropped to a
+            multiple of the scale; its SR image has that size, or the whole image's.
+        scale: Integer; the border that is left out depends on it.
+        protocol: `"benchmark"` or `"div2k"`.
+        progress: Function `(done, total)` of images, called after each.
+
+    Returns:
+        As `evaluate`.
+
+    Raises:
+        ValueError: If there are no images, an SR image is missing or has another size than its HR
+            image, an image is too small for the border, or `protocol` is unknown. The message names
+            the file.
+    """
+    check_request(scale, protocol)
+    files = _hr_files(hr)
+    sr_files = match_images(files, sr, scale)
+
+    def pairs() -> Iterator[Pair]:
+        for file, sr_file in zip(files, sr_files, strict=True):
+            hr_image = read_image(file)
+            sr_image = read_image(sr_file, channels=_channels(hr_image))
+            with naming(file, sr_file):
+                hr_image = crop_to_multiple(hr_image, scale)
+                sr_image = crop_to_multiple(sr_image, scale)
+            yield (file, sr_file), sr_image, hr_image
+
+    return _table(_names(files, hr), pairs(), scale, protocol, progress)
+
+
+# === What is compared ===
+
+
+def read_originals(
+    hr: PathLike | Sequence[PathLike], scale: int, lr: PathLike | None = None
+) -> tuple[list[str], Iterator[Pair]]:
+    """Finds the HR images and their LR images; reads or makes them one by one.
+
+    Args:
+        hr: As `evaluate` takes it.
+        scale: Integer.
+        lr: As `evaluate` takes it.
+
+    Returns:
+        The images' names, and an iterator of `(files, lr image, hr image)`: the files are the HR and, if it is read,
+        the LR; the HR image is cropped to the LR image's size times the scale.
+
+    Raises:
+        ValueError: There are no images or an LR image is missing; later, one has the wrong size. The file is named.
+    """
+    files = _hr_files(hr)
+    lr_files = [None] * len(files) if lr is None else match_images(files, lr, scale)
+
+    def originals() -> Iterator[Pair]:
+        for file, lr_file in zip(files, lr_files, strict=True):
+            hr_image = read_image(file)
+            if lr_file is None:
+                with naming(file):
+                    hr_image = crop_to_multiple(hr_image, scale)
+                yield (file,), imresize(hr_image, 1 / scale), hr_image
+            else:
+                lr_image = read_image(lr_file, channels=_channels(hr_image))
+                with naming(file, lr_file):
+                    hr_image = _crop_to_lr(hr_image, lr_image, scale)
+                yield (file, lr_file), lr_image, hr_image
+
+    return _names(files, hr), originals()
+
+
+def upscaler(model: Any, scale: int, self_ensemble: bool = False, tile_size: int | str | None = "auto") -> Upscaler:
+    """Returns the function that makes an SR image of an LR image by a model, or by bicubic.
+
+    Args:
+        model: As `evaluate` takes it.
+        scale: Integer.
+        self_ensemble: As `evaluate` takes it; not for bicubic.
+        tile_size: As `upscale` takes it.
+
+    Raises:
+        ValueError: The model can't be opened, or can't do this scale.
+    """
+    if isinstance(model, str) and model == BICUBIC:
+        return lambda lr: imresize(lr, scale)
+    from ..inference import upscale  # imports TensorFlow, which bicubic and --sr do without
+    from ..inference.sizes import check_scale
+    from ..runtimes import open_runtime
+
+    # Not the fastest runtime but the model's own: TensorFlow is the reference.
+    runtime = open_runtime(model)
+    check_scale(scale, runtime.scales)  # `upscale` would make any other scale by way of imresize
+    return lambda lr: upscale(runtime, lr, scale, tile_size=tile_size, self_ensemble=self_ensemble)
+
+
+def _hr_files(hr: PathLike | Sequence[PathLike]) -> list[Path]:
+    if isinstance(hr, (str, os.PathLike)):
+        path = Path(hr)
+        return [path] if path.is_file() else find_images(path)
+    files = [Path(path) for path in hr]
+    if not files:
+        raise ValueError("`hr` must be a folder, a file or some files. Received: no files.")
+    return files
+
+
+def _names(files: Sequence[Path], hr: PathLike | Sequence[PathLike]) -> list[str]:
+    """The files' names, with the folders below `hr` that tell files of one name apart."""
+    if isinstance(hr, (str, os.PathLike)) and Path(hr).is_dir():
+        return [file.relative_to(hr).as_posix() for file in files]
+    return [file.name for file in files]
+
+
+def _channels(image: Image) -> int:
+    return 1 if image.ndim == 2 else 3
+
+
+def _crop_to_lr(hr: Image, lr: Image, scale: int) -> Image:
+    height, width = (scale * size for size in lr.shape[:2])
+    spare = (hr.shape[0] - height, hr.shape[1] - width)
+    if not all(0 <= pixels < scale for pixels in spare):
+        raise ValueError(
+            f"An LR image must have the size of its HR image divided by the scale, rounded down. "
+            f"Received: LR of {lr.shape[0]}x{lr.shape[1]} and HR of {hr.shape[0]}x{hr.shape[1]} "
+            f"with scale={scale}. Check the scale and the folder."
+        )
+    return hr[:height, :width]
+
+
+# === Tables ===
+
+
+def _table(
+    names: Sequence[str],
+    pairs: Iterable[Pair],
+    scale: int,
+    protocol: str,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    images: list[dict[str, Any]] = []
+    for name, (files, sr, hr) in zip(names, pairs, strict=True):
+        with naming(*files):
+            images.append(row(name, sr, hr, scale, protocol))
+        if progress:
+            progress(len(images), len(names))
+    return with_means(images, scale, protocol)
+
+
+def row(name: str, sr: Image, hr: Image, scale: int, protocol: str) -> dict[str, Any]:
+    """The scores of one image, as in the `images` of `evaluate`."""
+    image_psnr, image_ssim = score(sr, hr, scale, protocol)
+    return {"name": name, "psnr": image_psnr, "ssim": image_ssim}
+
+
+def with_means(images: list[dict[str, Any]], scale: int, protocol: str) -> dict[str, Any]:
+    """What `evaluate` returns, from its rows."""
+    means = {key: math.fsum(row[key] for row in images) / len(images) for key in ("psnr", "ssim")}
+    return {**means, "images": images, "protocol": protocol, "scale": int(scale)}
+
+
+@contextmanager
+def naming(*files: Path) -> Iterator[None]:
+    """Puts the files' names before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        names = " and ".join(str(file) for file in files)
+        raise ValueError(f"{names}: {error}") from error
