@@ -1,0 +1,35 @@
+"""The tables of README, one after the other.
+
+python examples/benchmarks            # about half an hour on two cores
+python examples/benchmarks --large    # with images of 1920x1080 and 6000x4000 too: about an hour more
+
+Each table is a script of its own beside this one, with options of its own. Nothing else should run meanwhile.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def main():
+    """Runs every script; ends with the first that fails."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--large", action="store_true", help="large images too")
+    parser.add_argument("--hr", type=Path, default=HERE.parent / "images" / "train", help="photographs to train on")
+    args = parser.parse_args()
+    large = ["--large"] * args.large
+    for script, options in {
+        "startup.py": large,
+        "inference.py": large,
+        "training_step.py": [],
+        "input_pipeline.py": ["--hr", args.hr],
+    }.items():
+        print(f"\n== {script}", flush=True)
+        subprocess.run([sys.executable, HERE / script, *options], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""From a finished run to a preset that ships: weights, config.json, the curve of its training, and a model card.
+
+python examples/make_preset.py RUN edsr_compact_x2 --eval ../shared/data/eval --output keras_edsr/weights
+
+What the card says is read from the run (configuration, history, TensorBoard logs) and measured on Set5 and Set14.
+"""
+
+import argparse
+import json
+import shlex
+import textwrap
+from pathlib import Path
+
+import keras_edsr
+from keras_edsr.image_io import whole_file
+from keras_edsr.models import MDSR, load_model
+from keras_edsr.training import TrainConfig
+
+SETS = ("Set5", "Set14")
+LICENCE = "Apache-2.0; trained in part on BSDS500, whose images are for non-commercial research"
+SOURCE = "keras_edsr: MODEL_CARD.md beside the weights"
+
+CARD = """# {name}
+
+{what}
+
+![PSNR on Set5 during the training](curve.svg)
+
+## Scores
+
+Measured with `keras-edsr evaluate --model {name} --protocol benchmark`: PSNR (dB) / SSIM on Y of BT.601, a border of
+`scale` pixels left out, LR made by MATLAB's bicubic, uint8 results, no self-ensemble.
+
+{scores}
+
+Set5 was watched while it trained and not used to choose: these are the weights after the last step.
+
+## Training
+
+{training}
+
+```sh
+{command}
+```
+
+Data: T91 (91 images; Yang et al., 2010), BSDS500's train and test images (397; Arbelaez et al., 2011), Kodak24 (24) and
+16 images of Sun-Hays80 (Sun and Hays, 2012): 528 photographs, and nothing of Set5 and Set14 (tests/test_weights.py
+compares the content). **Terms**: BSDS500 is for non-commercial research and education; Kodak's images were released for
+unrestricted use; T91 and Sun-Hays80 came with research papers and state no licence. Whoever needs weights without such
+terms trains on images of their own, with the command above.
+
+## Limits
+
+{limits}
+
+## Licence
+
+{licence}.
+"""
+
+LIMITS = """\
+- Trained for bicubic LR of clean photographs: noise and JPEG's blocks are sharpened with the rest, and a camera's own
+  blur is not undone.
+- Optimised for L1: what cannot be known is blurred rather than invented.
+- {parameters:,} parameters; the paper's network has 43 million and is {behind:.1f} dB better on Set5 x{scale}."""
+
+PUBLISHED = {2: 38.11, 3: 34.65, 4: 32.46}  # EDSR on Set5 (Lim et al., table 3)
+
+
+def main():
+    """Writes the folder of the preset."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--eval", type=Path, required=True, help="folder with Set5 and Set14")
+    parser.add_argument("--output", type=Path, default=Path("keras_edsr/weights"))
+    parser.add_argument("--from-preset", default=None, help="name of the preset that the run began from")
+    args = parser.parse_args()
+    config = TrainConfig.load(args.run / "config.json")
+    history = json.loads((args.run / "history.json").read_text())
+    model = load_model(args.run / "last.keras")
+    folder = args.output / args.name
+    model.save_to_preset(folder, overwrite=True)
+    scores = {name: measure(model, args.eval / name) for name in SETS}
+    about = json.loads((folder / "config.json").read_text())
+    about["config"]["name"] = args.name
+    about |= {
+        "source": SOURCE,
+        "licence": LICENCE,
+        **{
+            metric: {
+                f"{name} (Y)": {f"x{s}": round(row[metric], 4) for s, row in rows.items()}
+                for name, rows in scores.items()
+            }
+            for metric in ("psnr", "ssim")
+        },
+    }
+    write(folder / "config.json", json.dumps(about, indent=1) + "\n")
+    write(folder / "curve.svg", curve(history, model.scales))
+    write(folder / "MODEL_CARD.md", card(args.name, model, config, history, scores, args.run, args.from_preset))
+    print(folder)
+
+
+def measure(model, images):
+    """Returns evaluate's result for each scale."""
+    return {scale: keras_edsr.evaluate(model, images, scale) for scale in model.scales}
+
+
+# === The model card ===
+
+
+def card(name, model, config, history, scores, run, begun_from):
+    """Returns MODEL_CARD.md."""
+    scale = model.scales[0]
+    scales = ", ".join(f"x{s}" for s in model.scales)
+    family = "MDSR, one network for" if isinstance(model, MDSR) else "EDSR"
+    what = (
+        f"A compact {family} {scales}: {config.num_blocks} residual blocks of {config.filters} filters, "
+        f"{model.count_params():,} parameters, for upscaling photographs on a CPU."
+    )
+    head = "| | " + " | ".join(f"x{s}" for s in model.scales) + " |\n|---|" + "---|" * len(model.scales)
+    rows = [
+        f"| {test_set} | " + " | ".join(f"{r['psnr']:.2f} / {r['ssim']:.4f}" for r in by_scale.values()) + " |"
+        for test_set, by_scale in scores.items()
+    ]
+    begun = f" It began from the weights of `{begun_from}`." if begun_from else ""
+    training = (
+        f"{config.steps:,} steps of {config.batch_size} LR patches of {config.patch_size}x{config.patch_size}, seed "
+        f"{config.seed}, {hours(run, config, history):.1f} hours on two AMD EPYC cores that did other work beside it, "
+        f"{date(run)}.{begun}"
+    )
+    limits = LIMITS.format(
+        parameters=model.count_params(), behind=PUBLISHED[scale] - scores["Set5"][scale]["psnr"], scale=scale
+    )
+    return CARD.format(
+        name=name,
+        what=what,
+        scores="\n".join([head, *rows]),
+        training=training,
+        command=command(config, begun_from),
+        limits=limits,
+        licence=LICENCE,
+    )
+
+
+def command(config, begun_from):
+    """Returns the command line of a run, with the folders' names instead of their paths."""
+    default = TrainConfig(output="", hr="", model=config.model, scale=config.scale)
+    words = ["keras-edsr", "train"]
+    for name, value in vars(config).items():
+        if value in (None, vars(default)[name]) and name not in ("scale", "num_blocks", "filters", "seed"):
+            continue
+        if name == "loss_spike_factor":  # the command line's own default
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        if name == "init_from":
+            value = begun_from
+        elif name in ("hr", "output", "validation"):
+            value = Path(value).name
+        if value is not True:
+            words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+    lines = textwrap.wrap(shlex.join(words), 105, break_long_words=False, break_on_hyphens=False)
+    return " \\\n    ".join(lines)
+
+
+def hours(run, config, history):
+    """Returns how long the steps took, by the patches a second that were logged for TensorBoard."""
+    import tensorflow as tf
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "logs"), size_guidance={"tensors": 0, "images": 1})
+    events.Reload()
+    rates = {event.step: float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("images_per_second")}
+    steps = [row["step"] for row in history]
+    taken = dict(zip(steps, [b - a for a, b in zip([0, *steps], steps, strict=False)], strict=True))
+    return sum(taken[step] * config.batch_size / rates[step] for step in steps) / 3600
+
+
+def date(run):
+    """Returns the day on which a run was last started."""
+    return json.loads((run / "starts.jsonl").read_text().splitlines()[-1])["date"][:10]
+
+
+# === The curve ===
+
+
+def curve(history, scales, width=640, height=300, margin=52):
+    """Returns an SVG of the PSNR on Set5 against the steps, a line for each scale."""
+    names = ["val_psnr"] if len(scales) == 1 else [f"val_psnr_x{s}" for s in scales]
+    steps = [row["step"] for row in history]
+    values = [row[name] for row in history for name in names]
+    low, high = min(values) - 0.1, max(values) + 0.1
+
+    def at(step, value):
+        x = margin + (width - 2 * margin) * step / steps[-1]
+        return f"{x:.1f},{height - margin - (height - 2 * margin) * (value - low) / (high - low):.1f}"
+
+    parts = []
+    for name, scale, colour in zip(names, scales, ("#1f6feb", "#c2410c", "#15803d"), strict=False):
+        points = " ".join(at(row["step"], row[name]) for row in history)
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        x, y = at(steps[-1], history[-1][name]).split(",")
+        label = f"x{scale} {history[-1][name]:.2f} dB"
+        parts.append(f'<text x="{x}" y="{float(y) - 6:.1f}" text-anchor="end" fill="{colour}">{label}</text>')
+    for value in (low, high):
+        y = at(0, value).split(",")[1]
+        parts.append(f'<text x="{margin - 6}" y="{y}" text-anchor="end">{value:.1f}</text>')
+    for step in (0, steps[-1]):
+        x, y = at(step, low).split(",")
+        parts.append(f'<text x="{x}" y="{float(y) + 18:.1f}" text-anchor="middle">{step}</text>')
+    box = f'<rect x="{margin}" y="{margin}" width="{width - 2 * margin}" height="{height - 2 * margin}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        f'font-size="13"><rect width="{width}" height="{height}" fill="white"/>{box} fill="none" stroke="#bbb"/>'
+        f'<text x="{margin}" y="{margin - 12}">PSNR on Set5 (Y, dB) against steps</text>{"".join(parts)}</svg>\n'
+    )
+
+
+def write(path, text):
+    """Writes a file, whole or not at all."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+if __name__ == "__main__":
+    main()
