@@ -132,4 +132,5 @@ def _check(scale, difference, tolerance, min_psnr):
         raise ValueError(
             f"The export differs from the model at x{scale}: {figures}; {allowed} may be. Nothing was kept."
         )
-    logger.info("x%d, run again in a new process on a photograph: %s from the model's.", scale, figures)
+    off = f"{figures} from the model's" if difference.largest else "equal to the model's"
+    logger.info("x%d, of a photograph, run again in a new process: %s.", scale, off)

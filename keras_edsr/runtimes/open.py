@@ -11,6 +11,7 @@ from typing import Any
 
 from . import ncnn, ncnn_cache
 from .ncnn_format import NotForNcnnError, ncnn_networks, read_ncnn
+from .saved_model import SavedModelRuntime, find_version
 
 RUNTIMES = ("auto", "tensorflow", "ncnn")  # or None
 DEVICES = ("cpu", "gpu")  # or None
@@ -47,6 +48,9 @@ def open_runtime(model, runtime=None, device=None):
     if not isinstance(model, str | os.PathLike):
         return _open_model(model, runtime, device)
     path = _find(model)
+    if (folder := find_version(path)) is not None:
+        _takes_ncnn(path, runtime, device)
+        return _open_saved_model(folder, _modified(folder / "saved_model.pb"), device)
     if _takes_ncnn(path, runtime, device):
         try:
             return _open_ncnn(os.fspath(model), path, _modified(path), device or "cpu")
@@ -82,6 +86,10 @@ def _takes_ncnn(path, runtime, device):
         if runtime == "tensorflow":
             raise ValueError(f"{path} is a model of ncnn, which TensorFlow cannot run. Pass runtime='ncnn' or 'auto'.")
         return True
+    if find_version(path) is not None:
+        if runtime == "ncnn":
+            raise ValueError(f"{path} is a SavedModel, which ncnn cannot run. Pass runtime='tensorflow' or 'auto'.")
+        return False
     if runtime != "auto":
         return runtime == "ncnn"
     if not ncnn.is_installed() or (device != "cpu" and _tensorflow_has_gpu()):
@@ -138,6 +146,13 @@ def _open_ncnn(model, path, modified, device):
         networks = ncnn_cache.open_converted(path, lambda: _load(model, path, modified))
     runtime = ncnn.NcnnRuntime(networks, device)
     logger.info("Runtime: ncnn, on %s.", runtime.device_name)
+    return runtime
+
+
+@functools.lru_cache(maxsize=2)
+def _open_saved_model(folder, modified, device):
+    runtime = SavedModelRuntime(folder, device)
+    logger.info("Runtime: TensorFlow, on %s, for the SavedModel in %s.", runtime.device_name, folder)
     return runtime
 
 

@@ -1,0 +1,150 @@
+"""A SavedModel for TensorFlow Serving: `OUT/<version>/`, for any batch and any size of images."""
+
+import contextlib
+import json
+import logging
+import numbers
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .._version import __version__
+from ..runtimes import open_runtime
+from ..runtimes.saved_model import ABOUT, FORMAT
+from .signatures import build_module
+from .target import whole_target
+from .verify import check_export, read_photo
+from .warmup import WARMUP, write_warmup
+
+logger = logging.getLogger("keras_edsr")
+
+# What a request may take of a server's memory, by the runtime's estimate, if `max_pixels` is not given.
+_MEMORY = 4e9
+
+
+def export_saved_model(
+    model: keras.Model,
+    path: str | os.PathLike,
+    *,
+    version: int = 1,
+    self_ensemble: bool = False,
+    quantised: bool = False,
+    max_pixels: int | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a model as a SavedModel, runs it again in a new process, and compares.
+
+    Images are RGB (or of the model's channels). The signatures:
+
+    * `serving_default`: `images`, float32 `(b, h, w, 3)` in 0..255, to `sr`, float32 `(b, s*h, s*w, 3)`, neither
+      clipped nor rounded;
+    * `upscale_uint8`: `images` and `sr` are uint8, and equal what `upscale` makes, to the bit;
+    * `upscale_bytes`: `image_bytes`, a vector of PNG or JPEG files of any sizes, to `sr_bytes`, PNG files, and
+      `status`, for each "ok" or what is wrong with it; then its PNG is empty, and the others come all the same. 8 bits,
+      no alpha and no metadata are kept, and EXIF does not turn the image. Gray and RGB models have it.
+
+    An MDSR has each of them for each scale, `x2_float`, `x2_upscale_uint8`, `x2_upscale_bytes`, …, which compute only
+    that scale's branch; the three names above are the first scale of the model.
+
+    TensorFlow alone runs it. `assets.extra` has warm-up requests for TensorFlow Serving, and `keras_edsr.json`, by
+    which `upscale` knows the tiles it needs.
+
+    Args:
+        model: An `EDSR`, an `MDSR` or a branch of one.
+        path: Path of the folder that holds the versions; made if it is missing.
+        version: Integer, the version's number; TensorFlow Serving takes the highest.
+        self_ensemble: Whether every signature averages the eight flips and rotations ("EDSR+"), in eight times as long.
+        quantised: Whether the float signature, too, gives whole grey levels, as uint8: a quarter of the bytes.
+        max_pixels: The most LR pixels of one request, all images counted together; more are refused, encoded images
+            before they are decoded. Where the server batches, what it puts together counts as one request. None for as
+            many as take 4 GB at the largest scale.
+        overwrite: Whether this version may be replaced if it is there.
+
+    Returns:
+        The path of the version.
+
+    Raises:
+        ValueError: An argument is not as above, the target exists or cannot be written, or what was written differs
+            from the model; one line. Nothing is left then.
+    """
+    _check_count("version", version)
+    runtime = open_runtime(model, "tensorflow", "cpu")
+    if max_pixels is None:
+        max_pixels = int(_MEMORY / max(runtime.bytes_per_pixel(scale) for scale in runtime.scales))
+    _check_count("max_pixels", max_pixels)
+    target = Path(path) / str(version)
+    with _folder(target.parent), whole_target(target, overwrite, _is_version) as part:
+        module, signatures = build_module(model, self_ensemble, quantised, max_pixels)
+        _save(module, part, signatures)
+        about = {
+            "format": FORMAT,
+            "keras_edsr": __version__,
+            "scales": runtime.scales,
+            "halo": runtime.halo,
+            "channels": runtime.channels,
+            "filters": runtime.filters,
+            "self_ensemble": self_ensemble,
+            "quantised": quantised,
+            "max_pixels": max_pixels,
+        }
+        (part / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+        write_warmup(part / WARMUP, target.parent.name, _warmup_requests(signatures, runtime.channels))
+        check_export(part, model, self_ensemble=self_ensemble, signatures=_uint8_signatures(runtime.scales))
+    logger.info("%s: requests of up to %d pixels.", target, max_pixels)
+    return target
+
+
+def _check_count(name, value):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
+
+
+def _is_version(folder):
+    return (folder / "saved_model.pb").is_file()
+
+
+@contextlib.contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """Makes the folder of the versions, and takes away again what it made if nothing came into it."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"Cannot write {folder}: {(error.strerror or str(error)).lower()}.") from error
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            path.rmdir()
+        raise
+
+
+def _save(module, folder, signatures):
+    tensorflow_logger = tf.get_logger()
+    level = tensorflow_logger.level
+    tensorflow_logger.setLevel(logging.WARNING)  # it tells where it wrote, which is not yet the place
+    try:
+        tf.saved_model.save(module, os.fspath(folder), signatures)
+    finally:
+        tensorflow_logger.setLevel(level)
+    (folder / ABOUT).parent.mkdir()
+
+
+def _uint8_signatures(scales):
+    return [f"x{scale}_upscale_uint8" if len(scales) > 1 else "upscale_uint8" for scale in scales]
+
+
+def _warmup_requests(signatures, channels):
+    """One request of a small photograph for each signature."""
+    photo = read_photo(channels)
+    requests = {}
+    for name in signatures:
+        if name.endswith("_bytes"):
+            requests[name] = {"image_bytes": [tf.io.encode_png(photo).numpy()]}
+        else:
+            requests[name] = {"images": photo[None].astype(np.uint8 if name.endswith("_uint8") else np.float32)}
+    return requests

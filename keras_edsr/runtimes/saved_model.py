@@ -1,0 +1,113 @@
+"""A SavedModel that `export_saved_model` wrote, as a runtime. What tiles it needs is told by a JSON inside it."""
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ABOUT = Path("assets.extra", "keras_edsr.json")  # TensorFlow Serving leaves this folder alone
+FORMAT = 1  # of that JSON
+
+
+def is_saved_model(path: str | os.PathLike) -> bool:
+    """Whether `path` is the folder of a SavedModel, or of versions of one, as TensorFlow Serving has them."""
+    return find_version(path) is not None
+
+
+def find_version(path: str | os.PathLike) -> Path | None:
+    """Returns the SavedModel at `path`: that folder, or the last version in it; None if there is none."""
+    path = Path(path)
+    if not path.is_dir():
+        return None
+    versions = sorted((entry for entry in path.iterdir() if entry.name.isdecimal()), key=lambda entry: int(entry.name))
+    folders = (path, *reversed(versions))
+    return next((folder for folder in folders if (folder / "saved_model.pb").is_file()), None)
+
+
+class SavedModelRuntime:
+    """Runs tiles through a SavedModel, by TensorFlow alone: neither Keras nor the model's classes are asked.
+
+    It is not held to the limit of pixels that the signatures have for servers. One with a self-ensemble inside gives
+    that of each tile; one that was exported as quantised gives whole grey levels.
+
+    Loading one is running a program: take SavedModels only from who you trust.
+
+    Args:
+        path: Path of the SavedModel's folder, or of the folder with its versions, of which the last is taken.
+        device: "cpu" or "gpu"; None for where TensorFlow puts it.
+
+    Raises:
+        ValueError: It is no SavedModel that `export_saved_model` wrote, it is damaged, or TensorFlow has no GPU.
+    """
+
+    def __init__(self, path: str | os.PathLike, device: str | None = None):
+        import tensorflow as tf
+
+        folder = find_version(path)
+        if folder is None:
+            raise ValueError(f"{path} is no SavedModel: neither it nor a version in it has a saved_model.pb.")
+        about = read_about(folder)
+        gpus = tf.config.list_logical_devices("GPU")
+        if device == "gpu" and not gpus:
+            raise ValueError("TensorFlow finds no GPU. Leave out `device`.")
+        self.device_name = "the GPU" if gpus and device != "cpu" else "the CPU"
+        self.scales: tuple[int, ...] = tuple(about["scales"])
+        self.halo: int = about["halo"]
+        self.channels: int = about["channels"]
+        self.filters: int = about["filters"]
+        self._device = device and f"/{device}:0"
+        try:
+            with tf.device(self._device):
+                self._loaded = tf.saved_model.load(os.fspath(folder))
+            self._functions = {scale: getattr(self._loaded, f"x{scale}") for scale in self.scales}
+        except Exception as error:  # of TensorFlow, protobuf and the file system
+            raise ValueError(f"{folder} is a damaged SavedModel: {_first_line(error)}.") from error
+        self._lock = threading.Lock()  # as in KerasRuntime
+
+    def bytes_per_pixel(self, scale):
+        """As `KerasRuntime` has it: the graph is the same."""
+        return 4 * self.filters * (2 * scale**2 + 4)
+
+    def free_memory(self):
+        """None: not known of a GPU."""
+
+    def run(self, tiles, scale):
+        """Returns the SR tiles: float32 `(n, h, w, c)` to `(n, s*h, s*w, c)`, in 0..255 but not clipped."""
+        import tensorflow as tf
+
+        with tf.device(self._device), self._lock:
+            return np.asarray(self._functions[scale](tf.constant(tiles, tf.float32)), np.float32)
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Reads what a SavedModel of this package says about itself.
+
+    Args:
+        folder: Path of the folder that has saved_model.pb.
+
+    Raises:
+        ValueError: It does not, or it is of a newer version; one line.
+    """
+    try:
+        about = json.loads((folder / ABOUT).read_bytes())
+        counts = [*about["scales"], about["halo"], about["channels"], about["filters"]]
+        if not about["scales"] or not all(isinstance(count, int) for count in counts):
+            raise ValueError("it has no whole numbers for the scales, halo, channels and filters")
+        if about["format"] != FORMAT:
+            raise ValueError(f"its format is {about['format']}, not {FORMAT}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{folder} is a SavedModel that does not tell its scales and halo: {ABOUT} is missing or damaged "
+            f"({_first_line(error)}). Export the model with `keras-edsr export`."
+        ) from error
+    return about
+
+
+def _first_line(error):
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
