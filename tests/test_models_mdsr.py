@@ -64,12 +64,21 @@ def traces():
 
 
 @pytest.fixture(scope="module")
-def trained(traces):
+def snapshots():
+    """All weights and optimizer slots of the model below: before the first of its 24 steps, and after each."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def trained(traces, snapshots):
     """After 24 steps of all scales: every moment is non-zero. Tests may train it further."""
     model = tiny()
+    model._maybe_symbolic_build()  # the slots are there before the first step
+    snapshots.append(snapshot(model))
+    note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: snapshots.append(snapshot(model)))
     for mode in ("train_step", "test_step"):
         setattr(model, mode, _noting(getattr(model, mode), mode, traces))
-    model.fit(dataset(MIXED), verbose=0)
+    model.fit(dataset(MIXED), callbacks=[note], verbose=0)
     assert model.optimizer.iterations == len(MIXED)
     return model
 
@@ -182,6 +191,16 @@ def assert_step_changes_only(model, scale):
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_a_step_leaves_the_other_branches_as_they_are_to_the_bit(trained, scale):
     assert_step_changes_only(trained, scale)
+
+
+def test_each_of_24_steps_leaves_the_other_branches_as_they_are_to_the_bit(trained, snapshots):
+    assert len(snapshots) - 1 == 24
+    for scale, before, after in zip(MIXED, snapshots, snapshots[1:], strict=False):
+        for (path, old), (_, new) in zip(before, after, strict=True):
+            if scale_of(path) not in (scale, None):
+                np.testing.assert_array_equal(new, old, err_msg=path)
+    for (path, first), (_, last) in zip(snapshots[0], snapshots[-1], strict=True):
+        assert not np.array_equal(first, last), path
 
 
 def test_a_step_leaves_the_other_tails_as_they_are_to_the_bit():
@@ -426,6 +445,14 @@ def test_several_steps_per_execution_are_refused():
     model.compile("adam", "mae", steps_per_execution=4)
     with pytest.raises(ValueError, match="`steps_per_execution` must be 1"):
         model.evaluate(*batch(2), verbose=0)
+
+
+@pytest.mark.parametrize("option", [{"use_ema": True}, {"gradient_accumulation_steps": 2}])
+def test_an_optimizer_that_would_touch_the_other_scales_is_refused(option):
+    model = tiny((2, 3))
+    model.compile(keras.optimizers.Adam(**option), "mae")
+    with pytest.raises(ValueError, match=r"WeightAverage.* or a larger batch"):
+        model.fit(*batch(2), verbose=0)
 
 
 def test_a_loss_for_each_output_is_refused():

@@ -335,6 +335,13 @@ class SuperResolutionModel(keras.Model):
                 "A model of several scales has its own metrics, one set per scale: psnr_x2, psnr_x3, …. "
                 "Received: `metrics` in compile. Compile again without them."
             )
+        if self._scale_metrics and (self.optimizer.use_ema or self.optimizer.gradient_accumulation_steps):
+            # Both touch the slots of all variables at every step; use_ema the weights, too, when fit ends.
+            raise ValueError(
+                "`optimizer` must keep no average and accumulate no gradients: it would do so for the scales that a "
+                "batch does not train. Received: use_ema or gradient_accumulation_steps. Take a "
+                "`keras_edsr.models.WeightAverage` instead, or a larger batch."
+            )
 
 
 class _FunctionLoss(keras.losses.Loss):
