@@ -179,8 +179,10 @@ def _given(options, config):
     source = click.get_current_context().get_parameter_source
     given = {n: v for n, v in given.items() if source(n) is click.core.ParameterSource.COMMANDLINE}
     # Images from elsewhere take the place of the configuration's, and of what belongs to those.
-    if "hr" in given or "div2k" in given:
-        given = {"hr": None, "lr": None, "div2k": None, **given}
+    if "hr" in given:
+        given = {"lr": None, "div2k": None, "degradation": "bicubic", **given}
+    elif "div2k" in given:
+        given = {"hr": None, "lr": None, **given}
     return {"validation_lr": None, **given} if "validation" in given else given
 
 

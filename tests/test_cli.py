@@ -229,6 +229,16 @@ def test_images_from_elsewhere_take_the_place_of_a_configs(monkeypatch, tmp_path
     assert (settings.output, settings.seed, settings.loss_spike_factor) == ("new", 5, None)
 
 
+def test_images_of_a_folder_in_place_of_div2k_have_no_degradation(monkeypatch, tmp_path):
+    TrainConfig(output="old", div2k="a", degradation="unknown").save(tmp_path / "config.json")
+    seen = []
+    monkeypatch.setattr(keras_edsr.training, "train", lambda settings, progress: seen.append(settings))
+    for words in (["--hr", "x"], ["--div2k", "y"]):
+        result = run("train", "--config", tmp_path / "config.json", "--output", "new", *words)
+        assert result.exit_code == 0, result.output
+    assert [(s.hr, s.div2k, s.degradation) for s in seen] == [("x", None, "bicubic"), (None, "y", "unknown")]
+
+
 def test_init_from_warm_starts(models, data, tmp_path):
     words = arguments(output=tmp_path / "run", **{**data, **TINY, "steps": 1, "scale": 4})
     result = run(*words, "--init-from", models / "edsr.keras")

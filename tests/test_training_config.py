@@ -78,6 +78,9 @@ def test_an_mdsr_has_a_tuple_of_scales_an_edsr_one(model, scale, kept, scales):
         ({"hr": 5}, "`hr` must be a path"),
         ({"hr": None}, "give either `hr`.* or `div2k`"),
         ({"div2k": "DIV2K"}, "give either `hr`.* or `div2k`"),
+        ({"hr": None, "div2k": "DIV2K", "lr": "lr"}, r"`lr` must come with `hr`.*lr='lr' alone"),
+        ({"validation_lr": "lr"}, "`validation_lr` must come with `validation`"),
+        ({"degradation": "unknown"}, "`degradation` must be bicubic without `div2k`.* as `lr`"),
     ],
 )
 def test_a_value_out_of_range_is_refused(setting, message):

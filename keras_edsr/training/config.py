@@ -148,7 +148,21 @@ class TrainConfig:
                 "Images to train on: give either `hr`, a folder of HR images, or `div2k`. "
                 f"Received: hr={self.hr!r}, div2k={self.div2k!r}."
             )
+        self._check_companions()
         self._set_defaults()
+
+    def _check_companions(self):
+        for name, of in {"lr": "hr", "validation_lr": "validation"}.items():
+            if getattr(self, name) is not None and getattr(self, of) is None:
+                raise ValueError(
+                    f"`{name}` must come with `{of}`: it holds the LR images of those. "
+                    f"Received: {name}={getattr(self, name)!r} alone."
+                )
+        if self.degradation != "bicubic" and self.div2k is None:
+            raise ValueError(
+                "`degradation` must be bicubic without `div2k`: LR images that are made are bicubic. "
+                f"Received: degradation={self.degradation!r}. Pass LR images that you have as `lr`."
+            )
 
     def _set_defaults(self):
         scales = _as_tuple(self.scale)
