@@ -360,6 +360,21 @@ def test_a_full_disk_leaves_the_last_good_files_and_the_way_back(whole, data, tm
     assert_same_run(whole("edsr"), tmp_path)
 
 
+def test_a_disk_that_tells_late_that_it_is_full_leaves_the_last_good_files(data, tmp_path, monkeypatch):
+    # Over a network, or with quotas, a write may succeed and the flush to the disk fail.
+    def full(number):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left"):
+        train(config(tmp_path, data), at_step(4, lambda: monkeypatch.setattr(os, "fsync", full)))
+    assert [row["step"] for row in history(tmp_path)] == [3]
+    assert json.loads(str(state(tmp_path)["progress"]))["step"] == 3
+    arrays = state(tmp_path)
+    for i, weight in enumerate(weights(tmp_path / "last.keras")):
+        np.testing.assert_array_equal(weight, arrays[f"weights/{i}"])
+    assert not any(name.startswith(".") for name in names(tmp_path))
+
+
 def test_a_write_that_the_system_refuses_leaves_no_half_file(data, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
@@ -392,6 +407,27 @@ def test_without_a_factor_no_step_is_skipped(data, tmp_path):
     assert "skipped_steps" not in history(tmp_path)[-1]
 
 
+def test_weights_that_are_not_finite_end_the_run_and_what_was_good_stays(data, tmp_path):
+    def diverge():
+        for weight in held[0].trainable_weights:
+            weight.assign(tf.fill(weight.shape, np.nan))
+
+    held = []
+    real = sys.modules["keras_edsr.training.train"].build_model
+    settings = config(tmp_path, data, loss_spike_factor=None, validation=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            sys.modules["keras_edsr.training.train"],
+            "build_model",
+            lambda *args, **kwargs: held.append(real(*args, **kwargs)) or held[0],
+        )
+        with pytest.raises(ArithmeticError, match=r"not finite after step 6: training has diverged"):
+            train(settings, at_step(4, diverge))
+    assert [row["step"] for row in history(tmp_path)] == [3]
+    assert all(np.isfinite(weight).all() for weight in weights(tmp_path / "last.keras"))
+    assert json.loads(str(state(tmp_path)["progress"]))["step"] == 3
+
+
 def test_too_many_spikes_in_a_row_end_the_run(data, tmp_path):
     with pytest.raises(ArithmeticError, match="100 steps in a row"):
         train(config(tmp_path, data, learning_rate=1e30, steps=150, checkpoint_every=150))
@@ -410,6 +446,7 @@ def test_other_settings_are_refused_before_anything_is_read(data, tmp_path):
     [
         ({"hr": "gone"}, "gone does not exist"),
         ({"validation": "gone"}, "gone does not exist"),
+        ({"hr": None, "div2k": "gone"}, "`div2k` must be the folder of .* Received: gone, which is none"),
         ({"scale": 5}, "`scale` must be of"),
         ({"precision": "float15"}, "float15"),
         ({"devices": 7}, "`devices` must be at most the 1 that are here"),

@@ -48,7 +48,7 @@ def load_keras(path: str | os.PathLike) -> keras.Model:
     """
     path = Path(path)
     if path.suffix != ".keras":
-        raise ValueError(f"A model must be a .keras file. Received: {path}.")
+        raise ValueError(f"A model must be a .keras file, or a preset that `keras-edsr info` lists. Received: {path}.")
     if path.is_file() and not zipfile.is_zipfile(path):  # of which Keras says that it is not found
         raise ValueError(f"{path} is no model that keras_edsr can load: it is no .keras file, or it is damaged")
     try:

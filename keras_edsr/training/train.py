@@ -59,7 +59,7 @@ def train(config: TrainConfig, progress: Callable[[int, int, float], None] | Non
 
     Raises:
         ValueError: The configuration, the data or the folder do not fit; the message says which.
-        ArithmeticError: The loss spiked too many times in a row.
+        ArithmeticError: The loss spiked too many times in a row, or the weights are not finite.
         OSError: A file cannot be written; the checkpoint before it stays.
         Stopped: A signal asked for it.
     """
@@ -104,6 +104,10 @@ def open_images(config: TrainConfig) -> tuple[ImagePairs, ImagePairs | None]:
 
 def _open_div2k(config, split):
     folder = Path(config.div2k)
+    if not folder.is_dir():
+        raise ValueError(
+            f"`div2k` must be the folder of DIV2K's images, of its zips, or TFDS's. Received: {folder}, which is none."
+        )
     zips = folder if any(folder.glob("DIV2K_*.zip")) else None
     return div2k_pairs(config.scales, split, folder, degradation=config.degradation, manual_dir=zips)
 
@@ -226,12 +230,15 @@ class _Session(keras.callbacks.Callback):
             callbacks=[self],
         ).history
         rate = (self.progress.step - start) * self.config.batch_size / (time.perf_counter() - began)
+        arrays = {group: [v.numpy() for v in variables] for group, variables in self._variables().items()}
+        if not all(np.isfinite(weight).all() for weight in arrays["weights"]):
+            raise ArithmeticError(
+                f"The weights are not finite after step {self.progress.step}: training has diverged. What was written "
+                "before stays. Lower the learning rate, clip the gradients, or skip loss spikes."
+            )
         if self.progress.step == end:
             self._end_epoch({name: values[-1] for name, values in logs.items()}, rate)
-        self.run.save(
-            {group: [v.numpy() for v in variables] for group, variables in self._variables().items()},
-            self.progress,
-        )
+        self.run.save(arrays, self.progress)
 
     def _end_epoch(self, logs, images_per_second):
         self._update_saved()
@@ -294,6 +301,8 @@ def _save_model(model, path):
     part = path.with_name(f".part.{path.name}")
     try:
         model.save(part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())  # some file systems tell only now that they are full
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
