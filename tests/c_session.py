@@ -1,16 +1,16 @@
-"""A SavedModel in TensorFlow's C++ loader and session, without Python's TensorFlow: python c_session.py JOB RESULT.
+"""A SavedModel in TensorFlow's C++ loader and session, without Python's TensorFlow: python c_session.py FOLDER JOBS.
 
-It is as near to TensorFlow Serving as one comes without its binary, which loads and runs models by the same two. JOB is
-an .npz of inputs, and of names: `export_dir`, `input_tensor`, `output_tensors`; with `threads`, so many
-threads run the request at once, each `repeats` times, and each on the rows that `shifts` takes off.
-RESULT is an .npz of outputs.
+It is as near to TensorFlow Serving as one comes without its binary, which loads and runs models by the same two.
+JOBS is a pickle of a list: (name of the input tensor, array, names of the output tensors) for each request. All are
+sent at once, each by a thread of its own. The lists of arrays that come back, or the texts of errors, replace it.
 """
 
 import ctypes
 import importlib.util
 import os
+import pickle
 import sys
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -62,11 +62,12 @@ class Session:
         outputs = (Output * len(output_names))(*map(self.find, output_names))
         results = (ctypes.c_void_p * len(output_names))()
         status = ctypes.c_void_p(self.c.TF_NewStatus())
+        inputs = (ctypes.c_void_p * 1)(self.to_tensor(value))
         self.c.TF_SessionRun(
             self.session,
             None,
             (Output * 1)(self.find(input_name)),
-            (ctypes.c_void_p * 1)(self.to_tensor(value)),
+            inputs,
             1,
             outputs,
             results,
@@ -76,6 +77,7 @@ class Session:
             None,
             status,
         )
+        self.c.TF_DeleteTensor(ctypes.c_void_p(inputs[0]))
         self.check(status)
         return [self.to_array(ctypes.c_void_p(result)) for result in results]
 
@@ -117,3 +119,23 @@ class Session:
         array = np.frombuffer(raw, TYPES[kind]).reshape(shape)
         self.c.TF_DeleteTensor(tensor)
         return array
+
+
+def answer(session, job):
+    try:
+        return session.run(*job)
+    except RuntimeError as error:
+        return str(error)
+
+
+def main(folder, path):
+    session = Session(folder)
+    jobs = pickle.loads(path.read_bytes())
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        answers = list(pool.map(lambda job: answer(session, job), jobs))
+    assert "tensorflow" not in sys.modules
+    path.write_bytes(pickle.dumps(answers))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -124,14 +124,20 @@ def _folder(folder: Path) -> Iterator[None]:
 
 
 def _save(module, folder, signatures):
-    tensorflow_logger = tf.get_logger()
-    level = tensorflow_logger.level
-    tensorflow_logger.setLevel(logging.WARNING)  # it tells where it wrote, which is not yet the place
-    try:
+    with _no_new_logging():
         tf.saved_model.save(module, os.fspath(folder), signatures)
-    finally:
-        tensorflow_logger.setLevel(level)
     (folder / ABOUT).parent.mkdir()
+
+
+@contextlib.contextmanager
+def _no_new_logging():
+    """While it saves, TensorFlow writes by absl, which gives the root logger a handler for good if it has none."""
+    handler = logging.NullHandler()
+    logging.root.addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.root.removeHandler(handler)
 
 
 def _uint8_signatures(scales):
