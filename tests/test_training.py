@@ -276,13 +276,21 @@ def test_stopped_ends_a_program_with_status_0():
     assert Stopped(0).code == 0
 
 
-def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_as_if_it_had_not_been(whole, data, tmp_path):
-    settings = config(tmp_path / "run", data, **EDSR_RUN)
-    run_killed("half:2", arguments(output=tmp_path / "run", **data, **TINY, **EDSR_RUN))
+def test_a_run_killed_three_times_ends_as_if_it_had_not_been(whole, data, tmp_path):
+    # In a step, while a .keras file is written, and while a checkpoint is.
+    for point in ("step:2", "keras:1", "half:2"):
+        run_killed(point, arguments(output=tmp_path / "run", **data, **TINY, **EDSR_RUN))
     assert any(name.endswith(".part") for name in names(tmp_path / "run"))
-    train(settings)
+    assert history(tmp_path / "run")[-1]["step"] == 3
+    train(config(tmp_path / "run", data, **EDSR_RUN))
     assert_same_run(whole("edsr"), tmp_path / "run")
     assert not any(name.startswith(".") for name in names(tmp_path / "run"))
+
+
+def test_an_mdsr_killed_between_its_weights_and_its_checkpoint_ends_as_if_it_had_not_been(whole, data, tmp_path):
+    run_killed("save:2", arguments(output=tmp_path / "run", **data, **TINY, **MDSR_RUN))
+    train(config(tmp_path / "run", data, **MDSR_RUN))
+    assert_same_run(whole("mdsr"), tmp_path / "run")
 
 
 @pytest.mark.slow
@@ -569,8 +577,7 @@ def test_a_folder_of_the_zips_is_told_to_tfds_as_such(tmp_path):
 # === Several devices ===
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["edsr", "mdsr"])
+@pytest.mark.parametrize("name", [pytest.param("edsr", marks=pytest.mark.slow), "mdsr"])
 def test_two_devices_train_as_one(whole, data, tmp_path, name):
     done = run_two_devices(arguments(output=tmp_path / "run", devices=2, **data, **TINY, **RUNS[name]))
     assert done.returncode == 0, done.stderr

@@ -134,7 +134,6 @@ def test_a_perfect_network_has_a_black_error():
 # === TensorBoard itself ===
 
 
-@pytest.mark.slow
 def test_tensorboard_shows_scalars_and_pictures(tmp_path):
     picture = comparison(*three())
     board = Board(tmp_path)

@@ -1,6 +1,6 @@
 """Trains EDSR and MDSR on one CPU and on two virtual ones, and writes what came out.
 
-Run by test_models_trainer.py: python two_devices.py RESULT.json
+Run by test_models_trainer.py: python two_devices.py RESULT.json NAME…
 """
 
 import json
@@ -74,11 +74,12 @@ def main():
         tf.distribute.get_strategy(),
         tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"]),
     )
-    results = {
-        "edsr": compare(lambda: EDSR(2, 1, 4), *strategies),
-        "mdsr": compare(lambda: MDSR((2, 3), 1, 4), *strategies),
-        "mixed_float16": compare(lambda: EDSR(2, 1, 4, dtype="mixed_float16"), *strategies),
+    models = {
+        "edsr": lambda: EDSR(2, 1, 4),
+        "mdsr": lambda: MDSR((2, 3), 1, 4),
+        "mixed_float16": lambda: EDSR(2, 1, 4, dtype="mixed_float16"),
     }
+    results = {name: compare(models[name], *strategies) for name in sys.argv[2:]}
     Path(sys.argv[1]).write_text(json.dumps(results))
 
 
