@@ -226,9 +226,9 @@ def _fit(context, parameter, value):
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A file, or a folder.")
 @click.option(
     "--model",
-    required=True,
     type=click.Path(),
-    help="A preset, a .keras, .pt, .pth or .safetensors file, or what `export` wrote.",
+    help="A preset, a .keras, .pt, .pth or .safetensors file, or what `export` wrote. Default: the weights that ship, "
+    "edsr_compact_x2, _x3 or _x4 by --scale, x2 without; mdsr_compact for other sizes.",
 )
 @click.option("--scale", type=float, help="One of the model's scales, or any above 1; needed when it has several.")
 @click.option("--width", type=click.IntRange(1), help="Instead of --scale: pixels of the result.")
@@ -286,6 +286,9 @@ def upscale(inputs, output, model, runtime, device, suffix, overwrite, skip_exis
     pairs = plan_files(inputs, output, overwrite, skip_existing=skip_existing, suffix=suffix)
     if not pairs:
         return
+    if model is None:
+        model = _default_model(*sizes)
+        logger.info("Model: %s, the default for this size.", model)
     written = {name: options.pop(name) for name in ("quality", "subsampling", "lossless")}
     written = {name: value for name, value in written.items() if value is not None}
     limit = {} if max_pixels is None else {"max_pixels": max_pixels}
@@ -313,6 +316,13 @@ def upscale(inputs, output, model, runtime, device, suffix, overwrite, skip_exis
         click.echo(f"{source}: {_one_line(error)}", err=True)
     if failed:
         raise click.ClickException(f"{len(failed)} of {len(pairs)} images failed.")
+
+
+def _default_model(scale, *other_sizes):
+    """The preset that ships for a size: a network of that one scale, or the one that has all."""
+    if scale in (None, 2, 3, 4) and not any(other_sizes):
+        return f"edsr_compact_x{scale or 2:.0f}"
+    return "mdsr_compact"
 
 
 class _FilesShown:
@@ -349,13 +359,15 @@ class _FilesShown:
 @main.command()
 @click.option(
     "--model",
+    "models",
+    multiple=True,
     type=click.Path(),
-    help="A preset, a .keras, .pt, .pth or .safetensors file, what `export` wrote, or bicubic.",
+    help="A preset, a .keras, .pt, .pth or .safetensors file, what `export` wrote, or bicubic; may be repeated.",
 )
 @click.option(
     "--sr",
     type=click.Path(),
-    help="Instead of a model: a folder of images that were made elsewhere.",
+    help="Instead of a model, in a report also beside it: a folder of images that were made elsewhere.",
 )
 @click.option("--hr", required=True, type=click.Path(), help="Folder of HR images.")
 @click.option("--lr", type=click.Path(), help="Folder of their LR images; made by imresize if not given.")
@@ -369,27 +381,51 @@ class _FilesShown:
 )
 @click.option("--self-ensemble", is_flag=True, help="Average eight flips and rotations (EDSR+).")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def evaluate(model, sr, hr, lr, scale, protocol, self_ensemble, as_json):
-    """PSNR and SSIM by the paper's protocol."""
-    if (model is None) == (sr is None):
-        raise click.UsageError("Give either --model or --sr.")
-    if sr is not None and (lr is not None or self_ensemble):
+@click.option(
+    "--report",
+    metavar="DIR",
+    type=click.Path(),
+    help="Also write DIR/index.html to look at: scores, crops, errors and a slider, with bicubic as the baseline.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a report that is in DIR.")
+def evaluate(models, sr, hr, lr, scale, protocol, self_ensemble, as_json, report, overwrite):
+    """PSNR and SSIM by the paper's protocol.
+
+    The JSON has psnr, ssim, images, protocol and scale; of several models, models: by name what it has for one.
+    """
+    if not (models or sr) or (models and sr and report is None):
+        raise click.UsageError("Give either --model or --sr. A --report takes both.")
+    if (self_ensemble and not models) or (lr is not None and not models and report is None):
         raise click.UsageError("--lr and --self-ensemble are for a --model: the images of --sr are made already.")
-    if model not in (None, "bicubic"):
+    if overwrite and report is None:
+        raise click.UsageError("--overwrite is for --report.")
+    if set(models) - {"bicubic"}:
         _import_tensorflow()
     from . import evaluation
 
+    labels = evaluation.short_names([*models, *filter(None, [sr])])
+    named, folders = dict(zip(labels, models, strict=False)), dict(zip(labels[len(models) :], [sr], strict=False))
     with _bar() as bar:
         task = bar.add_task("images", total=None)
-
-        def show(done, total):
-            bar.update(task, completed=done, total=total)
-
-        if sr is not None:
-            result = evaluation.evaluate_images(sr, hr, scale, protocol, progress=show)
+        how = {"protocol": protocol, "progress": lambda done, total: bar.update(task, completed=done, total=total)}
+        if report is not None:
+            how |= {"sr": folders, "self_ensemble": self_ensemble, "overwrite": overwrite}
+            results = evaluation.write_report(report, named, hr, scale, lr, **how)
+            results = {label: results[label] for label in labels}  # without the baseline, unless that was asked for
+        elif sr is not None:
+            results = {label: evaluation.evaluate_images(sr, hr, scale, **how) for label in folders}
         else:
-            result = evaluation.evaluate(model, hr, scale, lr, protocol, self_ensemble=self_ensemble, progress=show)
-    click.echo(json.dumps(result, indent=1) if as_json else _table(result))
+            results = {}
+            for label, model in named.items():
+                ensemble = self_ensemble and (model != "bicubic" or len(named) == 1)  # alone it is refused
+                results[label] = evaluation.evaluate(model, hr, scale, lr, self_ensemble=ensemble, **how)
+    if report is not None:
+        logger.info("Report: %s", Path(report) / evaluation.PAGE)
+    if as_json:
+        one = len(results) == 1
+        click.echo(json.dumps(results[labels[0]] if one else {"models": results}, indent=1))
+    else:
+        click.echo(_table(results))
 
 
 # === downscale ===
@@ -552,11 +588,18 @@ def info(model, as_json):
         click.echo(f"{table(presets)}\nWeights are looked for in {folder}, and downloaded to it (KERAS_EDSR_WEIGHTS)")
 
 
-def _table(result):
-    rows = [*result["images"], {"name": "mean", **result}]
-    width = max(len(row["name"]) for row in rows)
-    lines = [f"{'image':<{width}}  {'PSNR/dB':>8}  {'SSIM':>6}"]
-    lines += [f"{row['name']:<{width}}  {row['psnr']:8.3f}  {row['ssim']:6.4f}" for row in rows]
+def _table(results):
+    """Lines of names and scores; of several models, with their names above."""
+    several = len(results) > 1
+    names = [row["name"] for row in next(iter(results.values()))["images"]] + ["mean"]
+    width = max(map(len, names))
+    column = max([16, *map(len, results)]) if several else 16
+    lines = [" " * width + "".join(f"  {label:>{column}}" for label in results)] if several else []
+    lines.append(f"{'image':<{width}}" + f"  {'PSNR/dB':>{column - 8}}  {'SSIM':>6}" * len(results))
+    scores = zip(*([*result["images"], result] for result in results.values()), strict=True)
+    for name, row in zip(names, scores, strict=True):
+        cells = [f"  {score['psnr']:{column - 8}.3f}  {score['ssim']:6.4f}" for score in row]
+        lines.append(f"{name:<{width}}{''.join(cells)}")
     return "\n".join(lines)
 
 

@@ -513,6 +513,67 @@ def test_upscale_wrongly_called_is_status_2(models, photos, words, message):
     assert_fails(result, message, status=2)
 
 
+# === upscale with the weights that ship ===
+
+
+@pytest.fixture
+def shipped(monkeypatch, tmp_path):
+    """Small stand-ins for the presets that ship, as `save_to_preset` writes them."""
+    monkeypatch.setattr("keras_edsr.presets.lookup.SHIPPED", tmp_path / "shipped")
+    for scale in (2, 3, 4):
+        EDSR(scale, 1, 4, 1.0).save_to_preset(tmp_path / "shipped" / f"edsr_compact_x{scale}")
+    MDSR((2, 3, 4), 1, 4).save_to_preset(tmp_path / "shipped" / "mdsr_compact")
+    return tmp_path / "shipped"
+
+
+@pytest.mark.parametrize(
+    ("words", "preset", "width"),
+    [
+        ([], "edsr_compact_x2", 32),
+        (["--scale", "2"], "edsr_compact_x2", 32),
+        (["--scale", "3"], "edsr_compact_x3", 48),
+        (["--scale", "4.0"], "edsr_compact_x4", 64),
+        (["--scale", "2.5"], "mdsr_compact", 40),
+        (["--scale", "8"], "mdsr_compact", 128),
+        (["--width", "33"], "mdsr_compact", 33),
+        (["--fit", "52x999"], "mdsr_compact", 52),
+    ],
+)
+def test_upscale_without_a_model_takes_the_weights_that_ship(shipped, photos, tmp_path, words, preset, width):
+    result = run("upscale", photos / "a.png", "-o", tmp_path / "big.png", *words)
+    assert result.exit_code == 0, result.output
+    assert notes(result)[0] == f"Model: {preset}, the default for this size."
+    assert size(tmp_path / "big.png")[0] == width
+    run("upscale", photos / "a.png", "-o", tmp_path / "same.png", "--model", preset, *words)
+    assert np.array_equal(read_image(tmp_path / "big.png"), read_image(tmp_path / "same.png"))
+
+
+def test_a_model_that_is_given_is_no_default(models, photos, tmp_path):
+    result = run("upscale", photos / "a.png", "-o", tmp_path / "big.png", "--model", models / "edsr.keras")
+    assert not any(line.startswith("Model: ") for line in notes(result))
+
+
+def test_the_weights_that_ship_are_taken_by_name(shipped, data):
+    about = json.loads(run("info", "edsr_compact_x3", "--json").stdout)
+    assert (about["family"], about["scales"], about["filters"]) == ("EDSR", [3], 4)
+    assert about["parameters"] == keras_edsr.EDSR.from_preset("edsr_compact_x3").count_params()
+    assert [row["name"] for row in json.loads(run("info", "--json").stdout)["presets"]][:4] == [
+        *(f"edsr_compact_x{scale}" for scale in (2, 3, 4)),
+        "mdsr_compact",
+    ]
+    words = ["--hr", data["validation"], "--scale", 4, "--json"]
+    scores = json.loads(run("evaluate", "--model", "mdsr_compact", *words).stdout)
+    assert scores == keras_edsr.evaluate(MDSR.from_preset("mdsr_compact"), data["validation"], 4)
+
+
+@pytest.mark.slow
+def test_the_weights_that_ship_are_exported_by_name(shipped, tmp_path):
+    result = run("export", "edsr_compact_x2", tmp_path / "exported", "--format", "saved_model")
+    assert result.exit_code == 0, result.output
+    exported = keras_edsr.upscale(tmp_path / "exported", photo(12, 16))
+    assert np.array_equal(exported, keras_edsr.upscale("edsr_compact_x2", photo(12, 16)))
+
+
 # === evaluate ===
 
 
@@ -552,6 +613,40 @@ def test_evaluate_scores_images_made_elsewhere(data, tmp_path):
     assert (scores["psnr"], scores["ssim"]) == (100, pytest.approx(1))
 
 
+def test_evaluate_of_several_models_prints_them_side_by_side(models, data):
+    words = ["--model", models / "edsr.keras", "--model", models / "mdsr.keras", "--hr", data["validation"]]
+    result = run("evaluate", *words, "--scale", 2)
+    assert (result.exit_code, notes(result)) == (0, [])
+    each = [keras_edsr.evaluate(models / f"{name}.keras", data["validation"], 2) for name in ("edsr", "mdsr")]
+    names, head, *_, mean = [line.split() for line in result.stdout.splitlines()]
+    assert (names, head) == (["edsr.keras", "mdsr.keras"], ["image", *["PSNR/dB", "SSIM"] * 2])
+    assert mean == ["mean", *(text for one in each for text in (f"{one['psnr']:.3f}", f"{one['ssim']:.4f}"))]
+    printed = json.loads(run("evaluate", *words, "--scale", 2, "--json").stdout)
+    assert printed == {"models": dict(zip(names, each, strict=True))}
+
+
+def test_evaluate_writes_a_report(models, data, tmp_path):
+    made = shutil.copytree(data["validation"], tmp_path / "sr")
+    words = ["evaluate", "--hr", data["validation"], "--scale", 2, "--report", tmp_path / "report", "--json"]
+    result = run(*words, "--model", models / "edsr.keras")
+    assert notes(result) == [f"Report: {tmp_path / 'report' / 'index.html'}"]
+    assert json.loads(result.stdout) == keras_edsr.evaluate(models / "edsr.keras", data["validation"], 2)
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert all(f'value="{row["psnr"]!r}"' in page for row in json.loads(result.stdout)["images"])
+    assert_fails(run(*words, "--sr", made), "report is not empty")
+    result = run(*words, "--model", "bicubic", "--sr", made, "--overwrite")
+    assert list(json.loads(result.stdout)["models"]) == ["bicubic", "sr"]
+    assert (tmp_path / "report" / "index.html").read_text() != page
+
+
+def test_a_self_ensemble_beside_bicubic_is_of_the_network(models, data):
+    words = ["--model", models / "edsr.keras", "--model", "bicubic", "--self-ensemble", "--json"]
+    printed = json.loads(run("evaluate", *words, "--hr", data["validation"], "--scale", 2).stdout)["models"]
+    assert printed["bicubic"] == keras_edsr.evaluate("bicubic", data["validation"], 2)
+    network = keras_edsr.evaluate(models / "edsr.keras", data["validation"], 2, self_ensemble=True)
+    assert printed["edsr.keras"] == network
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -559,7 +654,9 @@ def test_evaluate_scores_images_made_elsewhere(data, tmp_path):
         (["--model", "bicubic", "--sr", "b"], "Give either --model or --sr."),
         (["--sr", "b", "--lr", "c"], "--lr and --self-ensemble are for a --model"),
         (["--sr", "b", "--self-ensemble"], "--lr and --self-ensemble are for a --model"),
+        (["--sr", "b", "--report", "c", "--self-ensemble"], "--lr and --self-ensemble are for a --model"),
         (["--model", "bicubic", "--protocol", "new"], "'new' is not one of"),
+        (["--model", "bicubic", "--overwrite"], "--overwrite is for --report"),
     ],
 )
 def test_evaluate_wrongly_called_is_status_2(words, message):

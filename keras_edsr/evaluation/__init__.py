@@ -2,5 +2,17 @@
 
 from .measures import PROTOCOLS, psnr, score, ssim
 from .protocol import BICUBIC, evaluate, evaluate_images
+from .report import PAGE, short_names, write_report
 
-__all__ = ["BICUBIC", "PROTOCOLS", "evaluate", "evaluate_images", "psnr", "score", "ssim"]
+__all__ = [
+    "BICUBIC",
+    "PAGE",
+    "PROTOCOLS",
+    "evaluate",
+    "evaluate_images",
+    "psnr",
+    "score",
+    "short_names",
+    "ssim",
+    "write_report",
+]

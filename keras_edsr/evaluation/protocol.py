@@ -102,16 +102,15 @@ def evaluate_images(
             the file.
     """
     check_request(scale, protocol)
-    files = _hr_files(hr)
+    files = find_hr(hr)
     sr_files = match_images(files, sr, scale)
 
     def pairs() -> Iterator[Pair]:
         for file, sr_file in zip(files, sr_files, strict=True):
             hr_image = read_image(file)
-            sr_image = read_image(sr_file, channels=_channels(hr_image))
-            with naming(file, sr_file):
+            sr_image = read_sr(sr_file, hr_image, scale)
+            with naming(file):
                 hr_image = crop_to_multiple(hr_image, scale)
-                sr_image = crop_to_multiple(sr_image, scale)
             yield (file, sr_file), sr_image, hr_image
 
     return _table(_names(files, hr), pairs(), scale, protocol, progress)
@@ -137,7 +136,7 @@ def read_originals(
     Raises:
         ValueError: There are no images or an LR image is missing; later, one has the wrong size. The file is named.
     """
-    files = _hr_files(hr)
+    files = find_hr(hr)
     lr_files = [None] * len(files) if lr is None else match_images(files, lr, scale)
 
     def originals() -> Iterator[Pair]:
@@ -180,7 +179,19 @@ def upscaler(model: Any, scale: int, self_ensemble: bool = False, tile_size: int
     return lambda lr: upscale(runtime, lr, scale, tile_size=tile_size, self_ensemble=self_ensemble)
 
 
-def _hr_files(hr: PathLike | Sequence[PathLike]) -> list[Path]:
+def read_sr(file: Path, hr: Image, scale: int) -> Image:
+    """Reads an SR image that belongs to an HR image: gray if that is, cropped to a multiple of the scale."""
+    image = read_image(file, channels=_channels(hr))
+    with naming(file):
+        return crop_to_multiple(image, scale)
+
+
+def find_hr(hr: PathLike | Sequence[PathLike]) -> list[Path]:
+    """The HR files of a folder, one file, or some files.
+
+    Raises:
+        ValueError: There are none.
+    """
     if isinstance(hr, (str, os.PathLike)):
         path = Path(hr)
         return [path] if path.is_file() else find_images(path)

@@ -1,0 +1,269 @@
+"""A report that people look at: scores, crops, errors and a slider, one HTML page with its pictures beside it."""
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .._version import __version__
+from ..data.sources import match_images
+from ..image_io import write_image
+from . import crops
+from .measures import Image, check_request
+from .page import GENERATOR, About, Pictures, Shown, page
+from .protocol import (
+    BICUBIC,
+    PathLike,
+    Progress,
+    Upscaler,
+    find_hr,
+    naming,
+    read_originals,
+    read_sr,
+    row,
+    upscaler,
+    with_means,
+)
+
+PAGE = "index.html"
+IMAGES = "images"
+
+
+def write_report(
+    folder: PathLike,
+    models: Mapping[str, Any],
+    hr: PathLike | Sequence[PathLike],
+    scale: int,
+    lr: PathLike | None = None,
+    protocol: str = "benchmark",
+    *,
+    sr: Mapping[str, PathLike] | None = None,
+    self_ensemble: bool = False,
+    tile_size: int | str | None = "auto",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Evaluates models side by side and writes what came out as an HTML page.
+
+    The page is `folder/index.html`, its PNG files are in `folder/images`; it can be opened from disk and uses nothing
+    of the network. Bicubic is the baseline and always in it. The folder appears whole or not at all.
+
+    Args:
+        folder: Where to write; it must not exist, or be empty.
+        models: Label to a model as `evaluate` takes it.
+        hr: As `evaluate` takes it.
+        scale: Integer.
+        lr: As `evaluate` takes it.
+        protocol: `"benchmark"` or `"div2k"`.
+        sr: Label to a folder of images that another program has made, as `evaluate_images` takes it.
+        self_ensemble: As `evaluate` takes it; of the networks, not of bicubic.
+        tile_size: As `upscale` takes it.
+        overwrite: Boolean, whether a report that is in `folder` may be replaced. Anything else never is.
+        progress: Function `(done, total)` of images, called after each.
+
+    Returns:
+        Label to what `evaluate` or `evaluate_images` returns, `"bicubic"` first.
+
+    Raises:
+        ValueError: As `evaluate` and `evaluate_images`; two labels are the same; or the folder holds something.
+        OSError: The folder can't be written.
+    """
+    check_request(scale, protocol)
+    folder = Path(folder).resolve()
+    _check_folder(folder, overwrite)
+    names, originals = read_originals(hr, scale, lr)
+    methods = _methods(models, sr or {}, find_hr(hr), scale, self_ensemble, tile_size)
+    rows: dict[str, list[dict[str, Any]]] = {label: [] for label in methods}
+    shown = []
+    with _whole_folder(folder) as part:
+        (part / IMAGES).mkdir()
+        for number, (name, (files, lr_image, hr_image)) in enumerate(zip(names, originals, strict=True)):
+            made = {label: method.image(number, lr_image, hr_image, scale) for label, method in methods.items()}
+            for label, image in made.items():
+                with naming(files[0], *methods[label].files[number : number + 1]):
+                    rows[label].append(row(name, image, hr_image, scale, protocol))
+            shown.append(_draw(part, number + 1, name, lr_image, made, hr_image, scale, protocol))
+            if progress:
+                progress(len(shown), len(names))
+        results = {label: with_means(images, scale, protocol) for label, images in rows.items()}
+        about = About(
+            sources={label: method.source for label, method in methods.items()},
+            hr=_describe_hr(hr),
+            lr="made of the HR images by imresize" if lr is None else f"read from {os.fspath(lr)}",
+            notes=["self-ensemble of eight flips and rotations"] if self_ensemble else [],
+            version=__version__,
+            date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+        # A name of a file may hold bytes that are no characters.
+        (part / PAGE).write_bytes(page(about, results, shown).encode("utf-8", "replace"))
+    return results
+
+
+def short_names(paths: Iterable[PathLike]) -> list[str]:
+    """Labels for models: the last part of each path, or as many parts as tell them apart.
+
+    The `best.keras` and `last.keras` of a training run get the run's name.
+
+    Args:
+        paths: Names of presets and paths.
+
+    Returns:
+        One label for each path; two are the same only if the paths are.
+    """
+    given = [Path(path) for path in paths]
+    names = []
+    for path in given:
+        others = [other.parts for other in given if other != path]
+        length = _parts_that_tell(path)
+        while any(path.parts[-length:] == parts[-length:] for parts in others) and length < len(path.parts):
+            length += 1
+        names.append(str(Path(*path.parts[-length:])))
+    return names
+
+
+def _parts_that_tell(path: Path) -> int:
+    return 2 if path.name in ("best.keras", "last.keras") else 1
+
+
+# === Where SR images are from ===
+
+
+@dataclass(frozen=True)
+class _Method:
+    """One column of the report: a function that makes an SR image of an LR image, or a file for each HR image."""
+
+    source: str
+    upscale: Upscaler | None = None
+    files: Sequence[Path] = ()
+
+    def image(self, number: int, lr: Image, hr: Image, scale: int) -> Image:
+        if self.upscale:
+            return self.upscale(lr)
+        return read_sr(self.files[number], hr, scale)
+
+
+def _methods(
+    models: Mapping[str, Any],
+    folders: Mapping[str, PathLike],
+    hr_files: Sequence[Path],
+    scale: int,
+    self_ensemble: bool,
+    tile_size: int | str | None,
+) -> dict[str, _Method]:
+    networks = {label: model for label, model in models.items() if not (isinstance(model, str) and model == BICUBIC)}
+    labels = [BICUBIC, *networks, *folders]
+    if len(set(labels)) < len(labels):
+        raise ValueError(f"Each model of a report needs a label of its own. Received: {', '.join(labels)}.")
+    if self_ensemble and not networks:
+        raise ValueError("`self_ensemble` averages what a network makes of an image. There is none: leave it out.")
+    methods = {BICUBIC: _Method("MATLAB's imresize, the baseline", upscaler(BICUBIC, scale))}
+    for label, model in networks.items():
+        methods[label] = _Method(_describe(model), upscaler(model, scale, self_ensemble, tile_size))
+    for label, folder in folders.items():
+        methods[label] = _Method(f"images in {os.fspath(folder)}", files=match_images(hr_files, folder, scale))
+    return methods
+
+
+def _describe(model: Any) -> str:
+    return os.fspath(model) if isinstance(model, str | os.PathLike) else f"{type(model).__name__} in memory"
+
+
+def _describe_hr(hr: PathLike | Sequence[PathLike]) -> str:
+    return Path(hr).resolve().name if isinstance(hr, str | os.PathLike) else "chosen files"
+
+
+# === Pictures ===
+
+
+def _draw(
+    part: Path, number: int, name: str, lr: Image, srs: Mapping[str, Image], hr: Image, scale: int, protocol: str
+) -> Shown:
+    """Writes the pictures of one image; the baseline is the first of `srs`."""
+    baseline, *others = srs.values()
+    region = crops.telling_region(baseline, others, hr, scale, protocol)
+    height, width = hr.shape[:2]
+    view = crops.view_around(region, height, width, scale)
+    errors = {label: crops.error(region.of(sr), region.of(hr), protocol) for label, sr in srs.items()}
+    gain = crops.choose_gain(next(iter(errors.values())))
+
+    def write(what: str, image: Image) -> str:
+        file = f"{IMAGES}/{number:03}-{what}.png"
+        write_image(part / file, image)
+        return file
+
+    pictures = {}
+    for label, slug in zip(srs, _slugs(srs), strict=True):
+        pictures[label] = Pictures(
+            crop=write(slug, region.of(srs[label])),
+            view=write(f"{slug}-view", view.of(srs[label])),
+            error=write(f"{slug}-error", crops.in_colour(errors[label], gain)),
+        )
+    return Shown(
+        name,
+        width=width,
+        height=height,
+        region=region,
+        view=view,
+        gain=gain,
+        lr=write("lr", region.of_lr(lr, scale)),
+        hr=Pictures(write("hr", region.of(hr)), write("hr-view", view.of(hr))),
+        srs=pictures,
+    )
+
+
+def _slugs(labels: Iterable[str]) -> list[str]:
+    """Labels as parts of file names that need no quoting anywhere; all different."""
+    slugs: list[str] = []
+    for label in labels:
+        slug = re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")[:40] or "sr"
+        taken = {"lr", "hr", *slugs}
+        slugs.append(
+            next(name for name in (slug, *(f"{slug}_{i}" for i in range(2, len(taken) + 3))) if name not in taken)
+        )
+    return slugs
+
+
+# === The folder ===
+
+
+def _check_folder(folder: Path, overwrite: bool) -> None:
+    if not os.path.lexists(folder):
+        return
+    if not folder.is_dir():
+        raise ValueError(f"A report needs a folder. {folder} is a file.")
+    entries = {entry.name for entry in folder.iterdir()}
+    if entries and not overwrite:
+        raise ValueError(f"{folder} is not empty. Pass another folder, or `overwrite` to replace a report in it.")
+    if entries and not (entries <= {PAGE, IMAGES} and _is_report(folder / PAGE)):
+        raise ValueError(
+            f"{folder} holds something else than a report, which is never overwritten. Pass another folder."
+        )
+
+
+def _is_report(file: Path) -> bool:
+    return file.is_file() and GENERATOR.encode() in file.read_bytes()
+
+
+@contextmanager
+def _whole_folder(folder: Path) -> Iterator[Path]:
+    """Makes a folder beside its place that gets its name, instead of what has it, when the block ends well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{uuid.uuid4().hex}.part")
+    part.mkdir()
+    try:
+        yield part
+        if folder.is_dir():
+            old = part.with_suffix(".old")
+            folder.rename(old)  # a folder can't be renamed onto one that holds something
+            part.rename(folder)
+            shutil.rmtree(old)
+        else:
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
