@@ -189,6 +189,18 @@ def test_a_keras_file_scores_as_the_model_it_holds(hr_folder, network, tmp_path)
     assert from_file == evaluate(network, hr_folder, 2)
 
 
+def test_a_network_of_one_channel_scores_gray_images_and_names_one_that_is_not(hr_folder):
+    from keras_edsr.inference import upscale
+    from keras_edsr.models import EDSR
+
+    network = EDSR(2, 1, 4, 1.0, image_shape=(None, None, 1))
+    hr = np.asarray(Image.open(hr_folder / "gray.png"))
+    result = evaluate(network, hr_folder / "gray.png", 2)
+    assert (result["psnr"], result["ssim"]) == score(upscale(network, imresize(hr, 1 / 2)), hr, 2)
+    with pytest.raises(ValueError, match=r"a\.png: .*must have the model's 1 channels"):
+        evaluate(network, hr_folder, 2)
+
+
 # === evaluate_images ===
 
 

@@ -71,8 +71,14 @@ def evaluate(
         )
     names, originals = read_originals(hr, scale, lr)
     run = upscaler(model, scale, self_ensemble, tile_size)
-    pairs = ((files[:1], run(lr_image), hr_image) for files, lr_image, hr_image in originals)
-    return _table(names, pairs, scale, protocol, progress)
+
+    def pairs() -> Iterator[Pair]:
+        for files, lr_image, hr_image in originals:
+            with naming(*files):
+                sr_image = run(lr_image)
+            yield files[:1], sr_image, hr_image
+
+    return _table(names, pairs(), scale, protocol, progress)
 
 
 def evaluate_images(
