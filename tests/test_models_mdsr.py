@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from reference import images, mdsr
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from keras_edsr.image_ops import DIV2K_MEAN
 from keras_edsr.models import MDSR, MDSRBranch
@@ -266,6 +267,17 @@ def test_metrics_are_named_by_the_scales_that_were_seen(trained):
 def test_a_scale_of_an_earlier_fit_is_not_shown(trained):
     assert "psnr_x3" in trained.fit(dataset([2, 3]), verbose=0).history
     assert "psnr_x3" not in trained.fit(dataset([2, 2]), verbose=0).history
+
+
+def test_kerass_own_tensorboard_gets_the_scores_of_each_scale(trained, tmp_path):
+    callback = keras.callbacks.TensorBoard(tmp_path, write_graph=False)
+    trained.fit(dataset([2, 3]), validation_data=dataset([4]), callbacks=[callback], verbose=0)
+    tags = {
+        folder: set(EventAccumulator(str(tmp_path / folder)).Reload().Tags()["tensors"])
+        for folder in ("train", "validation")
+    }
+    assert {"epoch_loss", "epoch_psnr_x2", "epoch_psnr_x3", "epoch_learning_rate"} <= tags["train"]
+    assert {"epoch_loss", "epoch_psnr_x4"} <= tags["validation"]
 
 
 def test_the_learning_rate_schedule_counts_every_batch(trained):
