@@ -4,8 +4,8 @@ python examples/benchmarks/inference.py            # 256x256 and 480x320
 python examples/benchmarks/inference.py --large    # 1920x1080 too: minutes, and several GB
 
 Ours is the whole call, from a uint8 image to a uint8 image; the others get a float32 array in the layout that they like
-best and are not asked to round. Each runs in a process of its own, which it holds alone for the memory; rounds take every
-candidate in turn, so that a machine whose speed drifts slows all of them. What is not installed is left out:
+best and are not asked to round. Each runs in a process of its own, which it holds alone for the memory; rounds take
+every candidate in turn, so that a machine whose speed drifts slows all of them. What is not installed is left out:
 pip install ncnn torch onnx onnxruntime openvino MNN
 """
 
@@ -42,9 +42,11 @@ def main():
     parser.add_argument("--prepare", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        return work(*args.worker, args.threads)
+        work(*args.worker, args.threads)
+        return
     if args.prepare:
-        return prepare(Path(args.prepare[0]), *map(int, args.prepare[1:]))
+        prepare(Path(args.prepare[0]), *map(int, args.prepare[1:]))
+        return
     print(machine(args.threads))
     for name, net in NETS.items():
         if args.only not in name:
@@ -129,8 +131,11 @@ def machine(threads):
     versions = [f"{n} {importlib.metadata.version(n)}" for n in names if importlib.util.find_spec(n)]
     model = platform.machine()
     if Path("/proc/cpuinfo").exists():
-        model = next(line.split(": ")[1] for line in open("/proc/cpuinfo") if line.startswith("model name")).strip()
-    return f"{datetime.date.today()}, {model}, {threads} threads, Python {platform.python_version()}, " + ", ".join(versions)
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.split(": ")[1] for line in lines if line.startswith("model name")), model)
+    return f"{datetime.date.today()}, {model}, {threads} threads, Python {platform.python_version()}, " + ", ".join(
+        versions
+    )
 
 
 # === The same weights for all ===
@@ -289,7 +294,9 @@ def raw_mnn(folder, pixels, threads):
         x.copyFrom(given)
         interpreter.runSession(session)
         y = interpreter.getSessionOutput(session)
-        sr = MNN.Tensor(y.getShape(), MNN.Halide_Type_Float, np.empty(y.getShape(), np.float32), MNN.Tensor_DimensionType_Caffe)
+        sr = MNN.Tensor(
+            y.getShape(), MNN.Halide_Type_Float, np.empty(y.getShape(), np.float32), MNN.Tensor_DimensionType_Caffe
+        )
         y.copyToHostTensor(sr)
         return sr
 
