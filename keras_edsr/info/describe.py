@@ -12,8 +12,9 @@ from ..checkpoints import Network
 from ..models import EDSR, MDSR, MDSRBranch, load_keras
 from ..models.files import load_folder
 from ..presets import Official, how_to_get, locate, preset_names
+from ..runtimes.ncnn_cache import is_ncnn
 from .presets import describe_preset
-from .readers import Contents, read_ncnn, read_onnx, read_saved_model, read_tflite
+from .readers import Contents, read_ncnn, read_ncnn_folder, read_onnx, read_saved_model, read_tflite
 from .recognise import recognise
 
 _SIZES = ("family", "scales", "num_blocks", "filters", "channels", "residual_scaling", "parameters", "halo")
@@ -24,7 +25,8 @@ def describe(model: str | os.PathLike) -> dict[str, Any]:
 
     Args:
         model: A preset's name, or the path of a preset's folder, a .keras, .pt, .pth, .safetensors, .tflite or .onnx
-            file, a SavedModel's folder (or that of its versions: the last is taken), or ncnn's .param.
+            file, a SavedModel's folder (or that of its versions: the last is taken), ncnn's .param, or a folder of
+            those of one model.
 
     Returns:
         At least `path`, `format`, `family` ("EDSR", "MDSR", or None for another network), `scales`, `num_blocks`,
@@ -48,6 +50,8 @@ def describe(model: str | os.PathLike) -> dict[str, Any]:
 
 
 def _of_file(path: Path) -> dict[str, Any]:
+    if path.is_dir() and is_ncnn(path):
+        return _of_contents("ncnn", read_ncnn_folder(path))
     if path.is_dir():
         return _of_contents("saved_model", read_saved_model(_last_version(path)))
     if not path.exists():
@@ -63,7 +67,9 @@ def _last_version(folder: Path) -> Path:
     for path in (folder, *reversed(versions)):
         if (path / "saved_model.pb").is_file():
             return path
-    raise ValueError(f"{folder} is neither a preset (config.json) nor a SavedModel (saved_model.pb).")
+    raise ValueError(
+        f"{folder} is neither a preset (config.json), nor a SavedModel (saved_model.pb), nor a model of ncnn (.param)."
+    )
 
 
 def _of_torch(path: Path) -> dict[str, Any]:
@@ -76,14 +82,14 @@ def _of_torch(path: Path) -> dict[str, Any]:
 
 
 def _of_keras(model) -> dict[str, Any]:
-    outputs = (
-        model.output if isinstance(model.output, dict) else dict(zip(model.output_names, model.outputs, strict=True))
-    )
+    # A model of another kind may have none of these, if it was never called on a tensor of Keras.
+    inputs, outputs = getattr(model, "inputs", None) or (), getattr(model, "outputs", None) or ()
+    names = getattr(model, "output_names", None) or [tensor.name for tensor in outputs]
     about = {
         "format": "keras",
         "parameters": model.count_params(),
-        "inputs": [_of_tensor(tensor.name, tensor) for tensor in model.inputs],
-        "outputs": [_of_tensor(name, tensor) for name, tensor in outputs.items()],
+        "inputs": [_of_tensor(tensor.name, tensor) for tensor in inputs],
+        "outputs": list(map(_of_tensor, names, outputs)),
     }
     if not isinstance(model, EDSR | MDSR | MDSRBranch):
         return about

@@ -180,6 +180,21 @@ def read_ncnn(path: Path) -> Contents:
     )
 
 
+def read_ncnn_folder(folder: Path) -> Contents:
+    """Reads every .param of a folder as one model, cut by scale; each file's name stands for a signature.
+
+    Raises:
+        ValueError: As `read_ncnn`.
+    """
+    whole = Contents()
+    for path in sorted(folder.glob("*.param")):
+        part = read_ncnn(path)
+        whole.kernels += part.kernels
+        whole.inputs += [{"signature": path.stem, **tensor} for tensor in part.inputs]
+        whole.outputs += [{"signature": path.stem, **tensor} for tensor in part.outputs]
+    return whole
+
+
 def _of_ncnn(settings: dict[str, str]) -> Kernel:
     out, width, weights = (int(settings[key]) for key in ("0", "1", "6"))
     height = int(settings.get("11", width))
