@@ -3,6 +3,7 @@
 import doctest
 import logging
 import threading
+import tracemalloc
 
 import keras
 import numpy as np
@@ -53,6 +54,46 @@ def test_small_images_run_together(model):
     calls = []
     upscale(model, images(50, 9, 7, 3) / 255, progress=lambda *call: calls.append(call))
     assert calls == [(50 * 63, 50 * 63)]
+
+
+# === Memory ===
+
+
+class Doubling:
+    """A runtime that repeats each pixel, and takes next to no memory for it."""
+
+    scales, halo, channels, device_name = (2,), 8, 3, "nothing"
+
+    def __init__(self, free=None):
+        self.free, self.largest = free, 0
+
+    def bytes_per_pixel(self, scale):
+        return 1000
+
+    def free_memory(self):
+        return self.free
+
+    def run(self, tiles, scale):
+        self.largest = max(self.largest, int(np.prod(tiles.shape[:3])))
+        return tiles.repeat(scale, axis=1).repeat(scale, axis=2)
+
+
+@pytest.mark.parametrize("shape", [(300, 400, 3), (50, 40, 40, 3)])
+def test_a_tile_fits_in_the_memory_that_a_device_has(shape):
+    device = Doubling(free=40e6)  # of which a quarter may be taken
+    image = images(*shape).astype(np.uint8)
+    np.testing.assert_array_equal(upscale(device, image), image.repeat(2, axis=-3).repeat(2, axis=-2))
+    assert 2_000 < device.largest <= 10_000
+
+
+@pytest.mark.parametrize("rgba", [False, True])
+def test_memory_is_that_of_the_result_and_a_tile(rgba):
+    image = np.random.default_rng(0).integers(0, 256, (1500, 2000, 3 + rgba), np.uint8)
+    tracemalloc.start()
+    sr = upscale(Doubling(), image, tile_size=128)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert sr.nbytes <= peak < (2.5 * sr.nbytes if rgba else 1.2 * sr.nbytes)
 
 
 # === Any size ===

@@ -194,15 +194,29 @@ def test_a_missing_package_is_named(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["edsr", "mdsr"])
-def test_a_gpu_gives_what_the_cpu_gives(family):
-    if ncnn.gpu_name() is None:
-        pytest.skip("no Vulkan device: install a driver, or mesa-vulkan-drivers for one in software")
+def test_a_gpu_gives_what_tensorflow_gives_on_the_cpu(family, tmp_path):
     model = model_of(family, 2)
     tiles = images(1, 20, 31, 3)
-    runtime = open_runtime(model, "ncnn", "gpu")
-    np.testing.assert_allclose(runtime.run(tiles, 2), open_runtime(model).run(tiles, 2), atol=TOLERANCE)
-    assert runtime.device_name == ncnn.gpu_name()
-    assert runtime.free_memory() > 0
+    np.save(tmp_path / "tiles.npy", tiles)
+    model.save_to_preset(tmp_path / "preset")
+    program = (  # without TensorFlow, which the driver in software can't bear
+        "import numpy, sys; from keras_edsr.runtimes import open_runtime, ncnn\n"
+        "if ncnn.gpu_name() is None: sys.exit('no GPU')\n"
+        "runtime = open_runtime(sys.argv[1] + '/preset', 'ncnn', 'gpu')\n"
+        "assert runtime.device_name == ncnn.gpu_name() and runtime.free_memory() > 0\n"
+        "numpy.save(sys.argv[1] + '/sr.npy', runtime.run(numpy.load(sys.argv[1] + '/tiles.npy'), 2))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    if done.stderr.strip() == "no GPU":
+        pytest.skip("no Vulkan device: install a driver, or mesa-vulkan-drivers for one in software")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "sr.npy"), open_runtime(model).run(tiles, 2), atol=TOLERANCE)
+
+
+def test_a_driver_that_would_crash_beside_tensorflow_is_refused(monkeypatch):
+    monkeypatch.setattr(ncnn, "gpu_name", lambda: "llvmpipe (LLVM 15.0.6, 256 bits)")
+    with pytest.raises(ValueError, match=r"llvmpipe \(LLVM .*crashes where TensorFlow is loaded"):
+        open_runtime(model_of("edsr", 2), "ncnn", "gpu")
 
 
 def test_without_a_gpu_the_gpu_is_refused(monkeypatch):

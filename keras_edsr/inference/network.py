@@ -70,14 +70,16 @@ def _core_size(tile_size, runtime, scale, height, width):
     if tile_size is None:
         return height, width
     if isinstance(tile_size, str):
-        return fit_tiles(height, width, runtime.halo, runtime.bytes_per_pixel(scale))
+        return fit_tiles(height, width, runtime.halo, runtime.bytes_per_pixel(scale), runtime.free_memory())
     return tile_size, tile_size
 
 
 def _images_together(core_size, runtime, scale):
     """How many images' tiles fit in the smallest budget: a call for each small image would cost more than its work."""
     height, width = (side + 2 * runtime.halo for side in core_size)
-    return max(1, int(BUDGETS[0] / (height * width * runtime.bytes_per_pixel(scale))))
+    free = runtime.free_memory()
+    budget = BUDGETS[0] if free is None else min(BUDGETS[0], free / 4)
+    return max(1, int(budget / (height * width * runtime.bytes_per_pixel(scale))))
 
 
 def _within(core, context, scale):

@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import os
+import sys
 import threading
 
 import numpy as np
@@ -33,6 +34,21 @@ def gpu_name() -> str | None:
     if ncnn.get_gpu_count() == 0:
         return None
     return ncnn.get_gpu_info(ncnn.get_default_gpu_index()).device_name()
+
+
+def _check_gpu():
+    name = gpu_name()
+    if name is None:
+        raise ValueError(
+            "ncnn finds no GPU: it needs a driver for Vulkan, such as that of your GPU's maker, or "
+            "mesa-vulkan-drivers. Leave out `device` to use the CPU."
+        )
+    if name.startswith("llvmpipe") and "tensorflow" in sys.modules:
+        # Each brings an LLVM of its own, and the driver's functions would be taken from TensorFlow's: it dies.
+        raise ValueError(
+            f"The only Vulkan device, {name}, is Mesa's in software, which crashes where TensorFlow is loaded. Leave "
+            "out `device` to use the CPU; or export the model to ncnn, which then runs without TensorFlow."
+        )
 
 
 @functools.cache
@@ -67,17 +83,14 @@ class NcnnRuntime:
         device: "cpu", or "gpu" for the first Vulkan device.
 
     Raises:
-        ValueError: ncnn is not installed, or there is no Vulkan device.
+        ValueError: ncnn is not installed, or there is no Vulkan device that works in this process.
     """
 
     def __init__(self, networks: Networks, device: str = "cpu"):
         if not is_installed():
             raise ValueError("The runtime ncnn needs the package ncnn: pip install 'keras-edsr[ncnn]'")
-        if device == "gpu" and not gpu_name():
-            raise ValueError(
-                "ncnn finds no GPU: it needs a driver for Vulkan, such as that of your GPU's maker, or "
-                "mesa-vulkan-drivers. Leave out `device` to use the CPU."
-            )
+        if device == "gpu":
+            _check_gpu()
         descriptions = [description for _, description in networks.values()]
         self.scales = tuple(networks)
         self.halo = max(description["halo"] for description in descriptions)

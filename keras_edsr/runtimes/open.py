@@ -91,6 +91,8 @@ def _takes_ncnn(path, runtime, device):
             raise ValueError(f"{path} is a SavedModel, which ncnn cannot run. Pass runtime='tensorflow' or 'auto'.")
         return False
     if runtime != "auto":
+        if device == "gpu" and runtime == "ncnn" and ncnn.is_installed():
+            ncnn.gpu_name()  # loads the driver: after TensorFlow, Mesa's in software would crash at exit
         return runtime == "ncnn"
     if not ncnn.is_installed() or (device != "cpu" and _tensorflow_has_gpu()):
         return False
