@@ -138,7 +138,7 @@ class PatchSampler:
             f"{self.pairs.names[index]} in {self.pairs.origin} is smaller than a patch: "
             f"{height}x{width}, and at scale {scale} `patch_size` {self.patch_size} takes "
             f"{need}x{need} (so {'is' if others == 1 else 'are'} {others} other). "
-            "Take a smaller `patch_size`, or leave small images out."
+            "Take a smaller `patch_size`, or leave small images out (`ImagePairs.at_least`, `--skip-small`)."
         )
 
 
