@@ -37,7 +37,8 @@ def main(work):
 
 def run_plainly(path, signatures, photo):
     """Returns what a SavedModel's signatures give with TensorFlow alone."""
-    sys.modules.update(dict.fromkeys(BLOCKED))  # None: to import them is an error
+    for name in BLOCKED:
+        sys.modules[name] = None  # type: ignore[assignment]  # to import it is an error
     import tensorflow as tf
 
     loaded = tf.saved_model.load(os.fspath(path))

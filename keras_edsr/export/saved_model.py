@@ -3,10 +3,12 @@
 import contextlib
 import json
 import logging
+import math
 import numbers
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -76,6 +78,7 @@ def export_saved_model(
     if max_pixels is None:
         max_pixels = int(_MEMORY / max(runtime.bytes_per_pixel(scale) for scale in runtime.scales))
     _check_count("max_pixels", max_pixels)
+    photo_size = _photo_size(max_pixels)
     target = Path(path) / str(version)
     with _folder(target.parent), whole_target(target, overwrite, _is_version) as part:
         module, signatures = build_module(model, self_ensemble, quantised, max_pixels)
@@ -89,11 +92,17 @@ def export_saved_model(
             "filters": runtime.filters,
             "self_ensemble": self_ensemble,
             "quantised": quantised,
-            "max_pixels": max_pixels,
+            "max_pixels": int(max_pixels),
         }
         (part / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
-        write_warmup(part / WARMUP, target.parent.name, _warmup_requests(signatures, runtime.channels))
-        check_export(part, model, self_ensemble=self_ensemble, signatures=_uint8_signatures(runtime.scales))
+        write_warmup(part / WARMUP, target.parent.name, _warmup_requests(signatures, runtime.channels, photo_size))
+        check_export(
+            part,
+            model,
+            self_ensemble=self_ensemble,
+            size=photo_size,
+            signatures=_uint8_signatures(runtime.scales),
+        )
     logger.info("%s: requests of up to %d pixels.", target, max_pixels)
     return target
 
@@ -118,8 +127,9 @@ def _folder(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for path in made:
-            path.rmdir()
+        with contextlib.suppress(OSError):
+            for path in made:
+                path.rmdir()
         raise
 
 
@@ -144,10 +154,19 @@ def _uint8_signatures(scales):
     return [f"x{scale}_upscale_uint8" if len(scales) > 1 else "upscale_uint8" for scale in scales]
 
 
-def _warmup_requests(signatures, channels):
+def _photo_size(max_pixels):
+    """Height and width of the photograph that is sent: the whole of it, or less if a request may not have that."""
+    height, width, _ = read_photo().shape
+    if height * width <= max_pixels:
+        return None
+    side = math.isqrt(max_pixels)
+    return min(height, side), min(width, side)
+
+
+def _warmup_requests(signatures, channels, photo_size):
     """One request of a small photograph for each signature."""
-    photo = read_photo(channels)
-    requests = {}
+    photo = read_photo(channels, photo_size)
+    requests: dict[str, dict[str, Any]] = {}
     for name in signatures:
         if name.endswith("_bytes"):
             requests[name] = {"image_bytes": [tf.io.encode_png(photo).numpy()]}

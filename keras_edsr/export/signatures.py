@@ -37,7 +37,8 @@ def build_module(
         are `serving_default`, `upscale_uint8` and, of gray and RGB, `upscale_bytes`; an MDSR has `x2_float`,
         `x2_upscale_uint8`, `x2_upscale_bytes`, … as well, and the three without a scale are its first.
     """
-    module, signatures = tf.Module(), {}
+    signatures: dict[str, Any] = {}
+    module = tf.Module()
     module.weights = [weight.value for weight in model.weights]  # what a module does not have, is not saved
     outputs = model.output if isinstance(model.output, dict) else {f"x{model.scale}": model.output}
     channels = model.image_shape[-1]

@@ -7,8 +7,17 @@ that one LR pixel of a tile takes), `free_memory()` (bytes; None for the compute
 
 from .ncnn import NcnnRuntime
 from .open import DEVICES, RUNTIMES, needs_tensorflow, open_runtime
+from .saved_model import SavedModelRuntime
 
-__all__ = ["DEVICES", "RUNTIMES", "KerasRuntime", "NcnnRuntime", "needs_tensorflow", "open_runtime"]
+__all__ = [
+    "DEVICES",
+    "RUNTIMES",
+    "KerasRuntime",
+    "NcnnRuntime",
+    "SavedModelRuntime",
+    "needs_tensorflow",
+    "open_runtime",
+]
 
 
 def __getattr__(name):
