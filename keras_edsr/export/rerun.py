@@ -19,10 +19,12 @@ def main(work):
     """Does the job in a folder.
 
     Args:
-        work: Path of the folder. Its job.json has `path`, that of the export; `scales`; and `signatures`, the name of
-            a SavedModel's signature for uint8 for each scale, empty for other formats.
+        work: Path of the folder. Its job.json has `path`, that of the export; `scales`; `signatures`, the name of a
+            SavedModel's signature for uint8 for each scale, empty for other formats; and `sys_path`, where modules
+            are looked for.
     """
     job = json.loads((work / "job.json").read_text())
+    sys.path[:] = job["sys_path"]
     photo = np.load(work / "photo.npy")
     if job["signatures"]:
         for scale, sr in zip(job["scales"], run_plainly(job["path"], job["signatures"], photo), strict=True):

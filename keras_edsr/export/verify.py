@@ -94,17 +94,16 @@ def read_photo(channels: int = 3, size: tuple[int, int] | None = None) -> NDArra
 
 
 def _run_again(work, path, photo, scales, signatures):
-    job = {"path": os.fspath(Path(path).absolute()), "scales": scales, "signatures": list(signatures)}
+    job = {
+        "path": os.path.abspath(path),
+        "scales": scales,
+        "signatures": list(signatures),
+        "sys_path": [os.path.abspath(entry) for entry in sys.path],
+    }
     (work / "job.json").write_text(json.dumps(job))
     np.save(work / "photo.npy", photo)
-    package = Path(__file__).resolve().parents[2]
-    environment = {
-        **os.environ,
-        # This process may have all of a GPU's memory.
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "PYTHONPATH": os.pathsep.join([str(package), *filter(None, [os.environ.get("PYTHONPATH")])]),
-    }
+    # This process may have all of a GPU's memory.
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     # -P: this folder's modules, such as onnx, must not hide the packages of that name.
     command = [sys.executable, "-P", str(_RERUN), str(work)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
