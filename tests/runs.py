@@ -77,7 +77,7 @@ def run_two_devices(words, stop_at=None):
 
 def _run(command, cwd, **kwargs):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, **kwargs)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600, **kwargs)
 
 
 def state(folder):

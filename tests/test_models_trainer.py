@@ -333,7 +333,7 @@ def test_loss_weights_are_refused():
 def test_two_devices_train_as_one(tmp_path, names):
     # A process of its own: devices are split before TensorFlow is first used.
     script = Path(__file__).with_name("two_devices.py")
-    subprocess.run([sys.executable, script, tmp_path / "result.json", *names], check=True, timeout=300)
+    subprocess.run([sys.executable, script, tmp_path / "result.json", *names], check=True, timeout=600)
     results = json.loads((tmp_path / "result.json").read_text())
     assert list(results) == names
     for name, result in results.items():
