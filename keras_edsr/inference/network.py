@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..image_ops import NUM_DIHEDRAL, dihedral, inverse_dihedral, quantise
-from .tiling import BUDGETS, fit_tiles, tiles
+from .tiling import BUDGETS, fit_tiles, tiles, windows
 
 
 def run_network(runtime, batch, scale, tile_size, self_ensemble, dtype, report: Callable[[int], None]):
@@ -16,7 +16,7 @@ def run_network(runtime, batch, scale, tile_size, self_ensemble, dtype, report: 
         runtime: As `open_runtime` returns.
         batch: `(n, h, w, c)` with c the runtime's channels or 1; uint8, uint16, or float in [0, 1].
         scale: Integer, one of the runtime's.
-        tile_size: As `upscale` takes.
+        tile_size: As `upscale` takes; a runtime with a `window` has its own.
         self_ensemble: Boolean.
         dtype: Of the result, one of those of `batch`.
         report: Function of a number of LR pixels, called when so many more are done.
@@ -25,17 +25,26 @@ def run_network(runtime, batch, scale, tile_size, self_ensemble, dtype, report: 
         `(n, scale * h, scale * w, c)` of `dtype`, clipped to its range.
     """
     count, height, width, channels = batch.shape
-    core_size = _core_size(tile_size, runtime, scale, height, width)
+    window = getattr(runtime, "window", None)
+    core_size = window or _core_size(tile_size, runtime, scale, height, width)
     together = _images_together(core_size, runtime, scale)
     run = _eight_times(runtime) if self_ensemble else runtime.run
+    if window is None:
+        parts = list(tiles(height, width, core_size, runtime.halo))
+    else:
+        parts = list(windows(height, width, window, runtime.halo))
+        if self_ensemble and window[0] != window[1]:
+            raise ValueError("`self_ensemble` turns tiles, which have to be square for it: export a square input size.")
     result = np.empty((count, scale * height, scale * width, channels), dtype)
     for start in range(0, count, together):
         group = slice(start, start + together)
-        for core, context in tiles(height, width, core_size, runtime.halo):
+        for core, context in parts:
             sr = run(_to_network(batch[group, *context], runtime.channels), scale)
             sr = sr[:, *_within(core, context, scale)]
             result[group, *_times(core, scale)] = _from_network(sr, channels, dtype)
             report(sr.shape[0] * sr.shape[1] * sr.shape[2] // scale**2)
+    if core_size != (height, width) and hasattr(runtime, "release"):
+        runtime.release()  # of a large image, before what comes next takes memory; small ones may come one by one
     return result
 
 

@@ -26,6 +26,26 @@ def tiles(height: int, width: int, tile_size: tuple[int, int], halo: int) -> Ite
         yield core, (rows, columns)
 
 
+def windows(height: int, width: int, window: tuple[int, int], halo: int) -> Iterator[tuple[Slices, Slices]]:
+    """Yields what `tiles` does for a network that takes one size alone: every context is as large as the window.
+
+    Raises:
+        ValueError: The image is smaller, or the window has too little room within the halo for a larger one.
+    """
+    axes = []
+    for side, size in zip((height, width), window, strict=True):
+        if side < size or (side > size and size <= 2 * halo):
+            takes = "of that size alone" if side > size else "no smaller image"
+            raise ValueError(
+                f"The model was exported for images of {window[1]}x{window[0]} pixels, and takes {takes}. "
+                f"Received: {width}x{height}. Export it without an input size, or with another."
+            )
+        axes.append(_window_spans(side, size, halo))
+    for pairs in itertools.product(*axes):
+        (rows, outer_rows), (columns, outer_columns) = pairs
+        yield (rows, columns), (outer_rows, outer_columns)
+
+
 def fit_tiles(height: int, width: int, halo: int, bytes_per_pixel: float, free: float | None = None) -> tuple[int, int]:
     """Returns the height and width of the cores that cost the least work within the memory.
 
@@ -96,3 +116,14 @@ def _spans(side, size):
     count = math.ceil(side / size)
     edges = [round(i * side / count) for i in range(count + 1)]
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+
+
+def _window_spans(side, size, halo):
+    """Spans that cut `side`, each with its window, whose edges are `halo` away unless they are the image's."""
+    pairs, start = [], 0
+    while start < side:
+        first = min(max(0, start - halo), side - size)
+        stop = side if first + size == side else first + size - halo
+        pairs.append((slice(start, stop), slice(first, first + size)))
+        start = stop
+    return pairs

@@ -117,6 +117,9 @@ def _of_contents(file_format: str, contents: Contents) -> dict[str, Any]:
         "inputs": contents.inputs,
         "outputs": contents.outputs,
     }
+    if contents.about is not None:
+        told = contents.about._asdict()
+        return about | told | {"family": told["family"].upper()}
     used = [kernels for kernels in contents.kernels if kernels]
     network = _join([recognise(kernels) for kernels in used])
     if network is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..runtimes.about import KEY, About, read_about
 from .recognise import Kernel
 
 
@@ -22,12 +23,14 @@ class Contents:
         inputs: Dicts of `name`, `shape`, `dtype`, and `signature` where there are several.
         outputs: As `inputs`.
         parameters: How many weights there are, where the format tells.
+        about: What a file that we exported says of the network in it; its kernels need not be the model's.
     """
 
     kernels: list[list[Kernel]] = field(default_factory=list)
     inputs: list[dict[str, Any]] = field(default_factory=list)
     outputs: list[dict[str, Any]] = field(default_factory=list)
     parameters: int | None = None
+    about: About | None = None
 
 
 # === SavedModel ===
@@ -97,6 +100,9 @@ def read_tflite(path: Path) -> Contents:
             filters = dict.fromkeys(op.Inputs(1) for op in operators if convolutions[op.OpcodeIndex()])
             shapes = [tuple(map(int, graph.Tensors(i).ShapeAsNumpy())) for i in filters]
             contents.kernels.append([(height, width, ins, out) for out, height, width, ins in shapes])
+        entries = [model.Metadata(i) for i in range(model.MetadataLength())]
+        texts = [model.Buffers(e.Buffer()).DataAsNumpy().tobytes() for e in entries if e.Name() == KEY.encode()]
+    contents.about = read_about(texts[0], path, "a TensorFlow Lite model") if texts else None
     return contents
 
 
@@ -130,19 +136,23 @@ def read_onnx(path: Path) -> Contents:
     except ImportError:
         raise ValueError("Reading .onnx files needs onnx: pip install 'keras-edsr[onnx]'") from None
     with _reading(path, "ONNX model"):
-        graph = onnx.load_model_from_string(_bytes(path)).graph
+        model = onnx.load_model_from_string(_bytes(path))
+        graph = model.graph
         weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
         if not graph.node:
             raise ValueError("it has no operators")
         filters = dict.fromkeys(node.input[1] for node in graph.node if node.op_type == "Conv")
         shapes = [weights[name] for name in filters if len(weights.get(name, ())) == 4]
         kernels = [(height, width, ins, out) for out, ins, height, width in shapes]
-        return Contents(
+        contents = Contents(
             [kernels],
             [_of_onnx(onnx, value) for value in graph.input if value.name not in weights],
             [_of_onnx(onnx, value) for value in graph.output],
             sum(map(math.prod, weights.values())),
         )
+        texts = [entry.value for entry in model.metadata_props if entry.key == KEY]
+    contents.about = read_about(texts[0], path, "an ONNX model") if texts else None
+    return contents
 
 
 def _of_onnx(onnx, value):

@@ -2,7 +2,8 @@
 
 Each has `scales`, `halo` (LR pixels), `channels`, `device_name`, `bytes_per_pixel(scale)` (an estimate of the memory
 that one LR pixel of a tile takes), `free_memory()` (bytes; None for the computer's) and `run(tiles, scale)`: float32
-`(n, h, w, channels)` in 0..255 to `(n, s*h, s*w, channels)`.
+`(n, h, w, channels)` in 0..255 to `(n, s*h, s*w, channels)`. One that takes tiles of one size alone says it by
+`window`, (height, width) in LR pixels.
 """
 
 from .ncnn import NcnnRuntime

@@ -11,10 +11,17 @@ from typing import Any
 
 from . import ncnn, ncnn_cache
 from .ncnn_format import NotForNcnnError, ncnn_networks, read_ncnn
+from .onnx import OnnxRuntime
 from .saved_model import SavedModelRuntime, find_version
+from .tflite import TfliteRuntime
 
 RUNTIMES = ("auto", "tensorflow", "ncnn")  # or None
 DEVICES = ("cpu", "gpu")  # or None
+
+_FILES: dict[str, tuple[str, str, Any]] = {  # exported files by suffix: what they are, what runs them, and the class
+    ".tflite": ("a TensorFlow Lite file", "LiteRT", TfliteRuntime),
+    ".onnx": ("an ONNX file", "onnxruntime", OnnxRuntime),
+}
 
 logger = logging.getLogger("keras_edsr")
 
@@ -29,8 +36,9 @@ def open_runtime(model, runtime=None, device=None):
 
     Args:
         model: An `EDSR`, `MDSR` or branch; a preset's name or folder; the path of a file that `load_model` takes; the
-            .param, or the folder, of a model exported to ncnn; or a runtime, which is returned as it is.
-        runtime: None, the default, for what the model is made for: TensorFlow, or ncnn if it was exported to that.
+            folder or file of an exported model: a SavedModel, .tflite, .onnx, or ncnn's .param; or a runtime, which is
+            returned as it is.
+        runtime: None, the default, for what the model is made for: TensorFlow, or what it was exported to.
             "tensorflow", the reference; "ncnn", within a grey level of it and about twice as fast on a CPU; or "auto",
             which takes ncnn for a model named by a string or path where ncnn is installed and TensorFlow has no GPU.
             A model in memory "auto" runs in TensorFlow, which follows its weights; with "ncnn" the weights are those
@@ -48,6 +56,9 @@ def open_runtime(model, runtime=None, device=None):
     if not isinstance(model, str | os.PathLike):
         return _open_model(model, runtime, device)
     path = _find(model)
+    if path.suffix in _FILES:
+        _takes_ncnn(path, runtime, device)
+        return _open_file(path, _modified(path), device)
     if (folder := find_version(path)) is not None:
         _takes_ncnn(path, runtime, device)
         return _open_saved_model(folder, _modified(folder / "saved_model.pb"), device)
@@ -64,6 +75,9 @@ def needs_tensorflow(model, runtime=None, device=None):
     """Whether `open_runtime` with these arguments, `model` a string or path, would import TensorFlow."""
     _check_choice(runtime, device)
     path = _find(model)
+    if path.suffix in _FILES:
+        _takes_ncnn(path, runtime, device)
+        return False
     asks_tensorflow = runtime == "auto" and device != "cpu" and _may_have_gpu() and not ncnn_cache.is_ncnn(path)
     if asks_tensorflow or not _takes_ncnn(path, runtime, device):
         return True
@@ -86,6 +100,13 @@ def _takes_ncnn(path, runtime, device):
         if runtime == "tensorflow":
             raise ValueError(f"{path} is a model of ncnn, which TensorFlow cannot run. Pass runtime='ncnn' or 'auto'.")
         return True
+    if path.suffix in _FILES:
+        kind, program, _ = _FILES[path.suffix]
+        if runtime in ("tensorflow", "ncnn"):
+            raise ValueError(
+                f"{path} is {kind}, which {program} runs, not {runtime}. Leave out `runtime`, or pass 'auto'."
+            )
+        return False
     if find_version(path) is not None:
         if runtime == "ncnn":
             raise ValueError(f"{path} is a SavedModel, which ncnn cannot run. Pass runtime='tensorflow' or 'auto'.")
@@ -159,6 +180,14 @@ def _open_saved_model(folder, modified, device):
 
 
 @functools.lru_cache(maxsize=2)
+def _open_file(path, modified, device):
+    _, program, kind = _FILES[path.suffix]
+    runtime = kind(path, device)
+    logger.info("Runtime: %s, on %s.", program, runtime.device_name)
+    return runtime
+
+
+@functools.lru_cache(maxsize=2)
 def _load(model, path, modified):
     from ..models import load_model
 
@@ -176,6 +205,6 @@ def _modified(path):
         return path.stat().st_mtime_ns
     except OSError as error:
         raise ValueError(
-            f"A model must be a preset's name or the path of a .keras file. Received: {path}, which cannot be read "
+            f"A model must be a preset's name or the path of a model's file. Received: {path}, which cannot be read "
             f"({error.strerror})."
         ) from None
