@@ -1,7 +1,6 @@
 """Golden files: LR images that MATLAB made with its older edge rule, down-and-up ones with the newer."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -215,13 +214,6 @@ def test_any_memory_layout_gives_the_same():
     image.flags.writeable = False
     for same in (image, np.asfortranarray(image), np.repeat(image, 2, axis=0)[::2]):
         np.testing.assert_array_equal(imresize(same, 1 / 2), expected)
-
-
-def test_a_photograph_of_div2k_takes_well_under_half_a_second_of_one_core():
-    image = random_image(1356, 2040, 3)
-    start = time.thread_time()  # of the processor, which a busy machine hardly changes: 0.08 s were measured
-    imresize(image, 1 / 2)
-    assert time.thread_time() - start < 0.3
 
 
 # === Errors ===

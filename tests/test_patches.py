@@ -1,8 +1,6 @@
 import hashlib
-import statistics
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -279,34 +277,3 @@ def test_steps_must_not_be_negative():
         sampler_of(random_pairs()).dataset(-1)
     with pytest.raises(ValueError, match="`steps` must be a positive integer"):
         sampler_of(random_pairs()).dataset(steps=0)
-
-
-# Speed
-
-
-def large_pairs(count):
-    """Images of DIV2K's size: the pixels of a patch lie far apart in memory."""
-    rng = np.random.default_rng(0)
-    hr = [rng.integers(0, 256, (1356, 2040, 3), dtype=np.uint8) for _ in range(count)]
-    return ImagePairs([str(n) for n in range(count)], hr, {2: [image[::2, ::2] for image in hr]})
-
-
-def test_one_thread_cuts_three_thousand_patches_a_second_of_large_photographs():
-    # In time of the processor, which a busy machine hardly changes: 9,500 were measured.
-    sampler = PatchSampler(large_pairs(4))
-    start = time.thread_time()
-    for step in range(100):
-        sampler.batch(step)
-    assert 1600 / (time.thread_time() - start) > 3000
-
-
-@pytest.mark.slow
-def test_a_dataset_gives_three_thousand_patches_a_second_of_large_photographs():
-    batches = PatchSampler(large_pairs(20)).dataset().as_numpy_iterator()
-    rates = []
-    for _ in range(5):
-        start = time.perf_counter()
-        for _ in range(100):
-            next(batches)
-        rates.append(1600 / (time.perf_counter() - start))
-    assert statistics.median(rates) > 3000
