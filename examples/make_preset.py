@@ -28,8 +28,9 @@ CARD = """# {name}
 
 ## Scores
 
-Measured with `keras-edsr evaluate --model {name} --protocol benchmark`: PSNR (dB) / SSIM on Y of BT.601, a border of
-`scale` pixels left out, LR made by MATLAB's bicubic, uint8 results, no self-ensemble.
+Measured with `keras-edsr evaluate --model {name} --protocol benchmark`:
+PSNR (dB) / SSIM on Y of BT.601, a border of `scale` pixels left out, LR made by MATLAB's bicubic, uint8 results, no
+self-ensemble.
 
 {scores}
 
