@@ -86,6 +86,15 @@ def test_a_tile_fits_in_the_memory_that_a_device_has(shape):
     assert 2_000 < device.largest <= 10_000
 
 
+def test_memory_that_a_runtime_keeps_is_given_back_after_a_large_image():
+    runtime, calls = Doubling(), []
+    runtime.release = lambda: calls.append(1)
+    upscale(runtime, images(40, 50, 3) / 255)
+    assert calls == []
+    upscale(runtime, images(40, 50, 3) / 255, tile_size=20)
+    assert calls == [1]
+
+
 @pytest.mark.parametrize("rgba", [False, True])
 def test_memory_is_that_of_the_result_and_a_tile(rgba):
     image = np.random.default_rng(0).integers(0, 256, (1500, 2000, 3 + rgba), np.uint8)

@@ -1,6 +1,8 @@
 import concurrent.futures
+import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -154,6 +156,22 @@ def test_a_runtime_says_what_tiles_it_needs():
     assert (runtime.scales, runtime.halo, runtime.channels) == (model.scales, model.halo, 3)
     needs = [runtime.bytes_per_pixel(scale) for scale in (2, 3, 4)]
     assert 0 < needs[0] < needs[1] < needs[2]
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="tells memory by Linux's /proc")
+def test_memory_is_that_of_the_largest_tile_and_given_back():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    runtime = open_runtime(model_of("edsr", 2, 32), "ncnn")
+    runtime.run(images(1, 8, 8, 3), 2)
+    before = resident()
+    for side in (180, 210, 240, 270, 300):
+        runtime.run(images(1, side, side, 3), 2)
+    kept = resident() - before
+    assert kept < 1.3 * 300 * 300 * runtime.bytes_per_pixel(2)  # each larger one beside those before: twice that
+    runtime.release()
+    assert resident() - before < kept / 3
 
 
 def test_the_weights_are_those_of_the_time_it_was_made():

@@ -3,7 +3,7 @@
 Each has `scales`, `halo` (LR pixels), `channels`, `device_name`, `bytes_per_pixel(scale)` (an estimate of the memory
 that one LR pixel of a tile takes), `free_memory()` (bytes; None for the computer's) and `run(tiles, scale)`: float32
 `(n, h, w, channels)` in 0..255 to `(n, s*h, s*w, channels)`. One that takes tiles of one size alone says it by
-`window`, (height, width) in LR pixels.
+`window`, (height, width) in LR pixels; one that keeps memory from tile to tile gives it back by `release()`.
 """
 
 from .ncnn import NcnnRuntime

@@ -128,6 +128,11 @@ class NcnnRuntime:
         results = [network(tile) for tile in tiles]
         return results[0][None] if len(results) == 1 else np.stack(results)
 
+    def release(self):
+        """Gives back the memory that is kept from one tile for the next."""
+        for network in list(self._networks.values()):
+            network.release()
+
     def _network(self, scale):
         with self._lock:
             if scale not in self._networks:
@@ -150,6 +155,7 @@ class _OnCpu:
         self._net, self._end, self._scale = _Net(merged), _Net(end), scale
 
     def __call__(self, tile):
+        self._net.make_room(tile.shape[0] * tile.shape[1])
         run = self._net.start("data", _to_planes(tile))
         if min(tile.shape[:2]) < _STRIP:
             return self._run_end(run.get(FEATURES))
@@ -166,6 +172,9 @@ class _OnCpu:
     def _outermost(self, span):
         return {_WHOLE: np.s_[:], _FIRST: np.s_[: self._scale], _LAST: np.s_[-self._scale :]}[span]
 
+    def release(self):
+        self._net.release()
+
 
 class _OnGpu:
     """The network as it is."""
@@ -175,6 +184,9 @@ class _OnGpu:
 
     def __call__(self, tile):
         return _to_pixels(self._net.start("data", _to_planes(tile)).get("output"))
+
+    def release(self):
+        """Nothing: a GPU's memory is not the computer's."""
 
 
 class _Net:
@@ -189,6 +201,10 @@ class _Net:
         options.use_vulkan_compute = gpu
         for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
             setattr(options, name, False)  # float32 throughout: TensorFlow's pixels
+        # What one tile took is kept for the next, as ncnn does; in pools of ours, for only those can be emptied.
+        self._pools = ncnn.PoolAllocator(), ncnn.PoolAllocator()
+        options.blob_allocator, options.workspace_allocator = self._pools
+        self._largest = 0
         if self._net.load_param_mem(graph.param().decode()) != 0:
             raise ValueError("ncnn cannot read the network. Is the package too old? pip install -U ncnn")
         self._net.load_model_mem(self._weights)
@@ -196,6 +212,18 @@ class _Net:
     def start(self, name, planes):
         """Feeds the blob `name`; nothing is computed before a result is asked for."""
         return _Run(self._net.create_extractor(), name, planes)
+
+    def make_room(self, pixels):
+        """Empties the pools before the largest tile yet: what smaller ones left there is too small for it."""
+        if pixels > self._largest:
+            self.release()
+            self._largest = pixels
+
+    def release(self):
+        """Gives back what is in the pools; not what another thread has taken from them."""
+        for pool in self._pools:
+            pool.clear()
+        self._largest = 0
 
 
 class _Run:
