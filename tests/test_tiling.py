@@ -4,7 +4,7 @@ import pytest
 from hypothesis import strategies as st
 
 from keras_edsr.inference import tiling
-from keras_edsr.inference.tiling import BUDGETS, fit_tiles, tiles
+from keras_edsr.inference.tiling import BUDGETS, fit_tiles, tiles, windows
 
 law = hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
 sides = st.integers(1, 40)
@@ -69,3 +69,43 @@ def test_without_memory_for_the_halo_tiles_are_twice_as_large_as_it(monkeypatch)
 
 def test_the_free_memory_is_told_by_the_system():
     assert 1e6 < tiling.free_memory() < 1e14
+
+
+# === Windows of one size ===
+
+
+@law
+@hypothesis.given(height=sides, width=sides, window=st.tuples(sides, sides), halo=st.integers(0, 10))
+def test_windows_lie_in_the_image_and_their_cores_cover_it_once(height, width, window, halo):
+    for side, size in zip((height, width), window, strict=True):
+        hypothesis.assume(side == size or side > size > 2 * halo)
+    count = np.zeros((height, width), int)
+    for inside, context in windows(height, width, window, halo):
+        count[inside] += 1
+        for inner, outer, side, size in zip(inside, context, (height, width), window, strict=True):
+            assert outer.start >= 0
+            assert outer.stop - outer.start == size
+            assert outer.start <= max(0, inner.start - halo)
+            assert outer.stop >= min(side, inner.stop + halo)
+    assert (count == 1).all()
+
+
+def test_there_are_no_more_windows_than_needed():
+    # 100 = 60 + 2 * 20 within the halo of the first, one between, and the last
+    assert len(list(windows(10, 100, (10, 40), 10))) == 4
+    assert len(list(windows(10, 40, (10, 40), 10))) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "halo", "message"),
+    [
+        ((39, 60), 10, "images of 50x40 pixels, and takes no smaller image. Received: 60x39."),
+        ((40, 49), 10, "takes no smaller image. Received: 49x40."),
+        ((41, 50), 20, "takes none of another size. Received: 50x41."),
+    ],
+)
+def test_an_image_that_windows_cannot_cover_is_refused(size, halo, message):
+    with pytest.raises(ValueError) as raised:
+        list(windows(*size, (40, 50), halo))
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)

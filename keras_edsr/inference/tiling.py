@@ -35,7 +35,7 @@ def windows(height: int, width: int, window: tuple[int, int], halo: int) -> Iter
     axes = []
     for side, size in zip((height, width), window, strict=True):
         if side < size or (side > size and size <= 2 * halo):
-            takes = "of that size alone" if side > size else "no smaller image"
+            takes = "none of another size" if side > size else "no smaller image"
             raise ValueError(
                 f"The model was exported for images of {window[1]}x{window[0]} pixels, and takes {takes}. "
                 f"Received: {width}x{height}. Export it without an input size, or with another."

@@ -71,18 +71,16 @@ def read_about(text: str | bytes | None, path: Path, kind: str) -> About:
     Raises:
         ValueError: There is none, it is damaged, or of a newer version; one line.
     """
-    problem = "it was not exported by keras_edsr"
+    problem = "it was not exported by keras_edsr" if text is None else "what it says about itself is damaged"
     try:
-        if text is not None:
-            fields = json.loads(text)
-            if fields.pop("format") != FORMAT:
-                problem = "it was exported by another version of keras_edsr"
-                raise ValueError(problem)
-            problem = "what it says about itself is damaged"
+        fields = json.loads(text or "")
+        if fields.pop("format") == FORMAT:
             about = About(**{**fields, "scales": tuple(fields["scales"])})
             counts = (*about.scales, *about[2:])
             if about.scales and all(isinstance(count, int) and count > 0 for count in counts):
                 return about
+        else:
+            problem = "it was exported by another version of keras_edsr"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     raise ValueError(f"{path} is {kind} that does not tell its scales and halo: {problem}. Use `keras-edsr export`.")

@@ -1,0 +1,145 @@
+"""ONNX: the files alone, run by onnxruntime with no code of ours, against the Keras model."""
+
+import keras
+import numpy as np
+import pytest
+from reference import images
+
+from keras_edsr.export import onnx as export
+from keras_edsr.export.onnx import export_onnx
+from keras_edsr.models import EDSR, MDSR
+
+onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'keras-edsr[onnx]'")
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'keras-edsr[onnx]'")
+
+TOLERANCE = 1e-3  # grey levels, of float32; measured: 1e-4
+
+
+def model_of(family="edsr", scale=2, **kwargs):
+    keras.utils.set_random_seed(0)
+    if family == "mdsr":
+        return MDSR((2, 3, 4), 1, 8, **kwargs)
+    return EDSR(scale, 2, 8, 0.1, **kwargs)
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Saves the new process, for what is compared here anyway."""
+    monkeypatch.setattr(export, "check_export", lambda *args, **kwargs: None)
+
+
+def run(path, x):
+    """Outputs by name, `(n, h, w, c)`."""
+    session = onnxruntime.InferenceSession(str(path))
+    results = session.run(None, {"lr": x.transpose(0, 3, 1, 2)})
+    names = [output.name for output in session.get_outputs()]
+    return {name: sr.transpose(0, 2, 3, 1) for name, sr in zip(names, results, strict=True)}
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_the_file_gives_the_models_image_of_any_batch_and_size(scale, tmp_path, unchecked):
+    model = model_of(scale=scale, mean=(30, 100, 220))
+    path = export_onnx(model, tmp_path / "m.onnx")
+    for shape in ((1, 9, 8, 3), (2, 5, 12, 3)):
+        sr = run(path, images(*shape))
+        assert list(sr) == [f"x{scale}"]
+        np.testing.assert_allclose(sr[f"x{scale}"], model(images(*shape)), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("shared_tail", [True, False])
+def test_an_mdsr_has_an_output_for_each_scale_and_its_weights_once(shared_tail, tmp_path, unchecked):
+    model = model_of("mdsr", shared_tail=shared_tail)
+    path = export_onnx(model, tmp_path / "m.onnx")
+    sr, expected = run(path, images(1, 7, 6, 3)), model(images(1, 7, 6, 3))
+    assert list(sr) == ["x2", "x3", "x4"]
+    for name in sr:
+        np.testing.assert_allclose(sr[name], expected[name], atol=TOLERANCE)
+    sizes = [np.prod(weight.dims) for weight in onnx.load(path).graph.initializer]
+    assert sum(sizes) == model.count_params() + 3  # and the mean that is taken off
+
+
+def test_a_branch_is_its_scale_alone(tmp_path, unchecked):
+    model = model_of("mdsr").branch(3)
+    sr = run(export_onnx(model, tmp_path / "m.onnx"), images(1, 7, 6, 3))
+    assert list(sr) == ["x3"]
+    np.testing.assert_allclose(sr["x3"], model(images(1, 7, 6, 3)), atol=TOLERANCE)
+
+
+def test_gray_images_stay_gray(tmp_path, unchecked):
+    model = model_of(image_shape=(None, None, 1))
+    sr = run(export_onnx(model, tmp_path / "m.onnx"), images(1, 7, 6, 1))
+    np.testing.assert_allclose(sr["x2"], model(images(1, 7, 6, 1)), atol=TOLERANCE)
+
+
+def test_a_model_of_mixed_precision_is_exported_in_float32(tmp_path, unchecked):
+    model, exact = model_of(dtype="mixed_float16"), model_of()
+    exact.set_weights(model.get_weights())
+    sr = run(export_onnx(model, tmp_path / "m.onnx"), images(1, 7, 6, 3))
+    np.testing.assert_allclose(sr["x2"], exact(images(1, 7, 6, 3)), atol=TOLERANCE)
+
+
+def test_a_branch_of_mixed_precision_is_exported_in_float32(tmp_path, unchecked):
+    model, exact = model_of("mdsr", dtype="mixed_float16").branch(2), model_of("mdsr").branch(2)
+    exact.set_weights(model.get_weights())
+    sr = run(export_onnx(model, tmp_path / "m.onnx"), images(1, 7, 6, 3))
+    np.testing.assert_allclose(sr["x2"], exact(images(1, 7, 6, 3)), atol=TOLERANCE)
+
+
+def test_the_file_says_what_it_needs(tmp_path, unchecked):
+    model = onnx.load(export_onnx(model_of(), tmp_path / "m.onnx"))
+    onnx.checker.check_model(model, full_check=True)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 13)]
+    shape = model.graph.input[0].type.tensor_type.shape
+    assert [dim.dim_param or dim.dim_value for dim in shape.dim] == ["batch", 3, "height", "width"]
+
+
+def test_what_was_written_was_run_in_another_process_and_nothing_else_is_left(tmp_path, caplog):
+    caplog.set_level("INFO", logger="keras_edsr")
+    export_onnx(model_of("mdsr"), tmp_path / "m.onnx")
+    assert [line for line in ("x2", "x3", "x4") if f"{line}, of a photograph, run again" in caplog.text] == [
+        "x2",
+        "x3",
+        "x4",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_a_wrong_file_is_found_out_and_nothing_is_left(tmp_path, monkeypatch):
+    weights = export._weights
+    monkeypatch.setattr(export, "_weights", lambda conv: [array * 1.02 for array in weights(conv)])
+    with pytest.raises(ValueError, match=r"differs from the model at x2: up to \d+ grey levels"):
+        export_onnx(model_of(), tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+# === What is refused ===
+
+
+def refusal(path, model=None):
+    with pytest.raises(ValueError) as raised:
+        export_onnx(model or model_of(), path)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_another_suffix_is_refused(tmp_path):
+    assert "must end in .onnx" in refusal(tmp_path / "m.tflite")
+
+
+def test_another_model_is_refused(tmp_path):
+    other = keras.Sequential([keras.Input((4, 4, 3))])
+    assert "Only an EDSR, an MDSR or a branch" in refusal(tmp_path / "m.onnx", other)
+
+
+def test_an_existing_file_stays_unless_it_may_be_replaced(tmp_path, unchecked):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"old")
+    assert "exists already" in refusal(path)
+    assert path.read_bytes() == b"old"
+    export_onnx(model_of(), path, overwrite=True)
+    onnx.checker.check_model(onnx.load(path))
+
+
+def test_the_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "is_installed", lambda: False)
+    assert "pip install 'keras-edsr[onnx]'" in refusal(tmp_path / "m.onnx")
