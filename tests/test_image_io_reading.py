@@ -1,6 +1,7 @@
 """read_picture: what a file holds and what is kept of it; files written by Pillow."""
 
 import io
+import logging
 import struct
 import threading
 import warnings
@@ -8,7 +9,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from keras_edsr.image_io import Picture, count_pixels, decode_picture, from_pillow, read_image, read_picture, to_pillow
 
@@ -107,6 +108,33 @@ def test_further_pages_are_said(caplog):
     picture = decoded(RGB, "TIFF", save_all=True, append_images=[Image.fromarray(RGB)] * 2)
     assert len(picture.frames) == 1
     assert caplog.messages == ["a.tiff: its first page is taken, and 2 others are left."]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("JPEG", {"comment": b"hello"}, "its comment is left out."),
+        ("JPEG", {"xmp": b"<x:xmpmeta/>", "comment": b"hello"}, "its XMP and comment are left out."),
+        ("WEBP", {"xmp": b"<x:xmpmeta/>"}, "its XMP is left out."),
+        ("GIF", {"comment": b"hello"}, "its comment is left out."),
+        ("JPEG", {"icc_profile": SRGB}, None),
+    ],
+)
+def test_metadata_that_is_not_kept_is_said(kind, options, message, caplog):
+    caplog.set_level(logging.INFO, "keras_edsr")
+    decoded(RGB, kind, **options)
+    assert caplog.messages == ([f"a.{kind.lower()}: {message}"] if message else [])
+
+
+@pytest.mark.parametrize(
+    ("key", "message"), [("Description", "its comment is left out."), ("XML:com.adobe.xmp", "its XMP is left out.")]
+)
+def test_the_texts_of_a_png_are_said(key, message, caplog):
+    caplog.set_level(logging.INFO, "keras_edsr")
+    texts = PngImagePlugin.PngInfo()
+    texts.add_itxt(key, "a bird")
+    decoded(RGB, pnginfo=texts)
+    assert caplog.messages == [f"a.png: {message}"]
 
 
 def test_further_images_of_a_phone_are_no_animation():

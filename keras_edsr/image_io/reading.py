@@ -67,6 +67,7 @@ def decode_picture(data: bytes | BinaryIO, name: str | os.PathLike, max_pixels: 
                 _check_pixels(stored, len(numbers), max_pixels)  # a GIF may grow with a frame
             frames.append(_decode_frame(stored, data, str(name)))
             durations.append(float(stored.info.get("duration") or 0))
+        _say_what_is_dropped(stored, name)
         orientation = _UPRIGHT[orientation_of(stored)]
         animated = len(frames) > 1
         return Picture(
@@ -177,6 +178,20 @@ def _say_what_is_left(stored: Image.Image, frames: int, name: str | os.PathLike)
         logger.warning("%s: its first page is taken, and %d others are left.", name, left)
     if stored.format in _READ_WITH_EIGHT_BITS and not stored.mode.startswith("I"):
         logger.info("%s: %s is read with 8 bits.", name, stored.format)
+
+
+def _say_what_is_dropped(stored: Image.Image, name: str | os.PathLike) -> None:
+    """Beside EXIF and the colour profile; after the pixels, for a PNG's texts may come last."""
+    xmp = "XML:com.adobe.xmp"
+    texts = {**stored.info, **getattr(stored, "text", {})}  # the latter of a PNG
+    found = {
+        "XMP": texts.get("xmp") or texts.get(xmp),
+        "IPTC": texts.get("photoshop"),
+        "comment": texts.get("comment") or set(getattr(stored, "text", {})) - {xmp},
+    }
+    dropped = [what for what, content in found.items() if content]
+    if dropped:
+        logger.info("%s: its %s left out.", name, " and ".join(dropped) + (" is" if len(dropped) == 1 else " are"))
 
 
 def _decode_frame(stored: Image.Image, data: bytes | BinaryIO, name: str) -> np.ndarray:
