@@ -20,7 +20,8 @@ TINY = Network("EDSR", "edsr-pytorch", (2,), 1, 4)
 
 @pytest.fixture(autouse=True)
 def weights(tmp_path, monkeypatch):
-    """The user's weights folder, not made yet."""
+    """The user's weights folder, not made yet; and nothing ships."""
+    monkeypatch.setattr("keras_edsr.presets.lookup.SHIPPED", tmp_path / "nothing ships")
     monkeypatch.setenv("KERAS_EDSR_WEIGHTS", str(tmp_path / "weights"))
     return tmp_path / "weights"
 

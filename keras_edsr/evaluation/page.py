@@ -16,7 +16,7 @@ from .measures import border
 GENERATOR = "keras-edsr evaluate --report"  # by which a page of ours is known
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_STAGE = 700  # pixels of the screen that a picture may take; it is enlarged by whole numbers
+_STAGE = 720  # pixels of the screen that a picture may take; it is enlarged by whole numbers
 
 Results = Mapping[str, Mapping[str, Any]]  # label of a model to what `evaluate` returns
 
@@ -182,7 +182,7 @@ def _mean_card(label: str, results: Results) -> str:
     result, baseline = results[label], next(iter(results))
     gain = "the baseline" if label == baseline else f"{_difference(result, results[baseline])} to {_text(baseline)}"
     return (
-        f'<div class="mean"><h3>{_text(label)}</h3>'
+        f'<div class="mean"><h2>{_text(label)}</h2>'
         f'<p class="psnr">{_psnr(result["psnr"])} <small>dB</small></p>'
         f"<p>SSIM {_ssim(result['ssim'])} · {gain}</p></div>"
     )
