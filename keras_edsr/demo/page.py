@@ -161,7 +161,7 @@ class _Handlers:
             def show(done, total):
                 if stop.is_set():
                     raise Stopped
-                progress(done / total, desc="Upscaling")
+                progress(done / total, desc="Upscaling" if done < total else "Writing")
 
             progress(0, desc="Upscaling")
             with _errors_shown():

@@ -115,9 +115,9 @@ def _check_address(host: str, port: int) -> None:
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0]  # the address follows, again
         raise ValueError(
-            f"Cannot serve at {host}, port {port}: {(error.strerror or str(error)).lower()}. "
-            "Pass another --port, or --host."
+            f"Cannot serve at {host}, port {port}: {reason.lower()}. Pass another --port, or --host."
         ) from error
 
 
