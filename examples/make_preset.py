@@ -137,7 +137,7 @@ def card(name, model, config, history, scores, run, begun_from):
         name=name,
         what=what,
         scores="\n".join([head, *rows]),
-        training=training,
+        training=textwrap.fill(training, 120),
         command=command(config, begun_from),
         limits=limits,
         licence=LICENCE,
