@@ -146,6 +146,9 @@ def train(config, **options):
     (by PSNR, where there are images to validate on), a checkpoint, and logs for TensorBoard.
     The same command goes on with a run that was stopped, with the same result as if it had not been; --steps may be
     more than before, unless the schedule is cosine.
+
+    Where the environment variable TF_CONFIG names several workers, the same command on each trains with all of them
+    (MultiWorkerMirroredStrategy): OUTPUT and the images lie where all see them, and --devices counts each one's GPUs.
     """
     given = _given(options, config)
     if config is None and ("hr" in given) == ("div2k" in given):

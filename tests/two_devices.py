@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_edsr.models import EDSR, MDSR
+from keras_edsr.models import EDSR, MDSR, LossSpikeGuard
 
 GLOBAL_BATCH = 4
 STEPS = 6
@@ -55,6 +55,14 @@ def train(build, strategy):
     return model.get_weights(), history
 
 
+def clipped():
+    """Its gradients are clipped, and a step is skipped."""
+    model = EDSR(2, 1, 4)
+    model.compile(keras.optimizers.Adam(1e-3, global_clipnorm=1.0), "mae")
+    model.loss_guard = LossSpikeGuard(1.01)
+    return model
+
+
 def compare(build, one, two):
     weights, histories = zip(train(build, one), train(build, two), strict=True)
     difference = max(float(np.abs(a - b).max()) for a, b in zip(*weights, strict=True))
@@ -78,6 +86,7 @@ def main():
         "edsr": lambda: EDSR(2, 1, 4),
         "mdsr": lambda: MDSR((2, 3), 1, 4),
         "mixed_float16": lambda: EDSR(2, 1, 4, dtype="mixed_float16"),
+        "clipped": clipped,
     }
     results = {name: compare(models[name], *strategies) for name in sys.argv[2:]}
     Path(sys.argv[1]).write_text(json.dumps(results))

@@ -17,6 +17,7 @@ import tensorflow as tf
 from ..metrics import PSNR
 from .loss_guard import LossSpikeGuard
 from .weight_average import WeightAverage
+from .workers import gradients_are_summed, has_workers, split_batches
 
 
 def paper_optimizer(learning_rate=1e-4, halve_every=200_000, beta_1=0.9, beta_2=0.999, epsilon=1e-8, **kwargs):
@@ -112,29 +113,47 @@ class SuperResolutionModel(keras.Model):
     # === One step ===
 
     def train_step(self, data, scale):
-        """One update of the variables that `scale` uses; returns every metric's result."""
-        lr, hr, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        variables = self._branch_variables(scale)
-        with tf.GradientTape() as tape:
-            sr = self._branch_functions[scale](tf.cast(lr, tf.float32))
-            loss = self._branch_loss(hr, sr, sample_weight)
-            scaled_loss = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled_loss, variables)
+        """One update of the variables that `scale` uses, on all replicas; returns every metric's result on each."""
+        strategy = self.distribute_strategy
+        loss, sr, gradients = strategy.run(self._gradients, args=(data, scale))
 
         def update():
-            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-            if self.weight_average is not None:
-                self.weight_average.update(variables)
-            self._update_metrics(scale, lr, hr, sr, loss, sample_weight)
+            with gradients_are_summed(self.optimizer):
+                strategy.run(self._update, args=(data, scale, loss, sr, gradients))
 
         if self.loss_guard is None:
             update()
         else:
-            self.loss_guard.apply(_sum_over_replicas(loss), update)
-        return super().get_metrics_result()
+            self.loss_guard.apply(strategy.reduce("SUM", loss, axis=None), update, scale)
+        return strategy.run(super().get_metrics_result)
+
+    def _gradients(self, data, scale):
+        lr, hr, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            sr = self._branch_functions[scale](tf.cast(lr, tf.float32))
+            loss = self._branch_loss(hr, sr, sample_weight)
+            scaled_loss = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled_loss, self._branch_variables(scale))
+        context = tf.distribute.get_replica_context()
+        if context.num_replicas_in_sync > 1:
+            # Here and not in the optimizer, which adds them up too late: it clips each replica's apart, and looks for
+            # an overflow of float16 on one replica only. And the guard may skip what the optimizer does.
+            gradients = context.all_reduce("SUM", gradients)
+        return loss, sr, gradients
+
+    def _update(self, data, scale, loss, sr, gradients):
+        lr, hr, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        variables = self._branch_variables(scale)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if self.weight_average is not None:
+            self.weight_average.update(variables)
+        self._update_metrics(scale, lr, hr, sr, loss, sample_weight)
 
     def test_step(self, data, scale):
-        """Adds one batch to the metrics of `scale`; returns every metric's result."""
+        """Adds one batch to the metrics of `scale`, on all replicas; returns every metric's result on each."""
+        return self.distribute_strategy.run(self._test_replica, args=(data, scale))
+
+    def _test_replica(self, data, scale):
         lr, hr, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
 
         def update():
@@ -177,6 +196,10 @@ class SuperResolutionModel(keras.Model):
 
     @functools.wraps(keras.Model.fit)
     def fit(self, x=None, y=None, *args, **kwargs):
+        if has_workers(self.distribute_strategy):
+            x, y = split_batches("x", x if y is None else (x, y)), None
+            if kwargs.get("validation_data") is not None:
+                kwargs["validation_data"] = split_batches("validation_data", kwargs["validation_data"])
         # Keras can shuffle arrays and PyDatasets alone; for anything else its default, True, is a warning.
         if y is None and not isinstance(x, keras.utils.PyDataset):
             kwargs.setdefault("shuffle", False)
@@ -241,6 +264,7 @@ class SuperResolutionModel(keras.Model):
             scale = self._scale_of(batch)
             if on_every_replica:
                 self._check_replicas(batch)
+                self._check_workers(scale)
             self._seen_scales.add(scale)
             key = (scale, *(self._local(value).dtype for value in batch))
             if key not in functions:
@@ -253,7 +277,7 @@ class SuperResolutionModel(keras.Model):
         strategy = self.distribute_strategy
 
         def run_step(batch):
-            logs = strategy.run(step, args=(batch, scale))
+            logs = step(batch, scale)
             return {name: strategy.reduce("MEAN", value, axis=None) for name, value in logs.items()}
 
         if self.run_eagerly:
@@ -299,6 +323,17 @@ class SuperResolutionModel(keras.Model):
                 f"A batch must have an image for each of the {len(counts)} replicas. "
                 f"Received: {sum(counts)}. Batch with drop_remainder=True."
             )
+
+    def _check_workers(self, scale):
+        # Workers with different scales would wait for each other's gradients without end.
+        strategy = self.distribute_strategy
+        if len(self._branch_functions) > 1 and has_workers(strategy):
+            mean = float(strategy.reduce("MEAN", tf.constant(float(scale)), axis=None))
+            if mean != scale:
+                raise ValueError(
+                    f"On several workers a batch must be the same on each. Received: scale {scale} on this one, "
+                    f"{mean:g} on average. Draw the scales with one seed, as `ScaleBatchSampler` does."
+                )
 
     def _local(self, value):
         """The first replica's part of a batch; all of it where there is one."""
@@ -372,8 +407,3 @@ def _any_size(value):
     """The signature of images of any size, or of any number of sample weights."""
     channels = value.shape[3:]  # empty for a weight
     return tf.TensorSpec([None] * (value.shape.rank - len(channels)) + list(channels), value.dtype)
-
-
-def _sum_over_replicas(loss):
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce("SUM", loss) if context.num_replicas_in_sync > 1 else loss

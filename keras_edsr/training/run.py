@@ -69,14 +69,19 @@ class RunFolder:
         elif self.path.exists() and not self.path.is_dir():
             raise ValueError(f"`output` must be a folder. Received: {self.path}, which is a file.")
 
-    def open(self, config: TrainConfig) -> None:
-        """Makes the folder, or takes up the one that is there, and notes this start in it."""
+    def open(self, config: TrainConfig, workers: int = 1) -> None:
+        """Makes the folder, or takes up the one that is there, and notes this start in it.
+
+        Args:
+            config: The run.
+            workers: How many processes train it together.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         for path in self._leftovers():
             path.unlink(missing_ok=True)
         config.save(self.config)
         with self.starts.open("a") as file:
-            file.write(json.dumps(_this_start()) + "\n")
+            file.write(json.dumps({**_this_start(), "workers": workers}) + "\n")
 
     def _leftovers(self) -> list[Path]:
         """Files that were being written when a start was killed; they never got their names."""
@@ -94,8 +99,12 @@ class RunFolder:
             os.fsync(file.fileno())  # some file systems tell only now that they are full
         self._save_history(progress)
 
-    def load(self, variables: dict[str, list]) -> Progress:
+    def load(self, variables: dict[str, list], mend: bool = True) -> Progress:
         """Reads the checkpoint into `variables`, groups of variables as given to `save`.
+
+        Args:
+            variables: Groups of variables.
+            mend: Whether to write history.json again: the last start may have been killed between the two files.
 
         Raises:
             ValueError: There is a checkpoint that cannot be read, or one of another model.
@@ -108,7 +117,8 @@ class RunFolder:
             raise ValueError(f"{self.checkpoint} is of another model or recipe than config.json says.")
         for name, variable in wanted.items():
             variable.assign(values[name])
-        self._save_history(progress)  # the last start may have been killed between the two files
+        if mend:
+            self._save_history(progress)
         return progress
 
     def _read(self) -> tuple[Progress, dict[str, np.ndarray]]:

@@ -1,7 +1,6 @@
 """`train`: data, recipe, checkpoints, and the way back after any interruption."""
 
 import contextlib
-import functools
 import logging
 import os
 import signal
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from ..data import ImagePairs, PatchSampler, div2k_pairs
 from ..metrics import PSNR
@@ -27,6 +25,7 @@ from ..models import (
 )
 from .board import PICTURES, Board, comparison
 from .config import TrainConfig
+from .devices import check_folder, check_start, join_workers
 from .run import RunFolder
 from .validation import check_validation, validate
 
@@ -50,6 +49,12 @@ def train(config: TrainConfig, progress: Callable[[int, int, float], None] | Non
 
     SIGINT and SIGTERM (when called in the main thread) let the step finish, write a checkpoint and raise `Stopped`.
 
+    Where TF_CONFIG names several workers, `train` is called on each with the same `config`, and each takes its part of
+    every batch: the weights are those of one machine within float error. `config.output` is a folder that all share;
+    the chief, worker 0, writes it and validates. A signal to one stops all; a worker that dies ends the others with a
+    ConnectionError, and started again, all go on from the last checkpoint. A process that trains with others must do
+    so before anything else with TensorFlow.
+
     Args:
         config: The run.
         progress: Function `(step, steps, loss)`, called after each step with the epoch's mean loss so far.
@@ -61,37 +66,48 @@ def train(config: TrainConfig, progress: Callable[[int, int, float], None] | Non
         ValueError: The configuration, the data or the folder do not fit; the message says which.
         ArithmeticError: The loss spiked too many times in a row, or the weights are not finite.
         OSError: A file cannot be written; the checkpoint before it stays.
+        ConnectionError: Another worker did not come, was lost, or ended with an error.
         Stopped: A signal asked for it.
     """
+    workers = join_workers(config)
+    with workers.together():
+        return _train(config, workers, progress)
+
+
+def _train(config, workers, progress):
     run = RunFolder(config.output)
     run.check(config)
-    images, validation = open_images(config)
+    images, validation = open_images(config, with_validation=workers.is_chief)
     batches = PatchSampler(images, patch_size=config.patch_size, batch_size=config.batch_size, seed=config.seed)
+    check_start(workers, config, run, batches)
     keras.utils.set_random_seed(config.seed)
-    with _strategy(config).scope():
+    with workers.strategy.scope():
         model = build_model(config, warm_start=not run.checkpoint.exists())
-    run.open(config)
-    session = _Session(config, run, model, batches, validation, progress)
+    if workers.is_chief:
+        run.open(config, workers.count)
+    check_folder(workers, run)
+    session = _Session(config, run, model, batches, validation, progress, workers)
     with _stop_on_signals(session):
-        while session.progress.step < config.steps and not session.stopping:
+        while session.progress.step < config.steps and not session.agree_to_stop():
             session.run_epoch()
+        workers.any(False)  # the chief has written the last checkpoint
     if session.progress.step < config.steps:
         logger.warning("Stopped at step %d of %d.", session.progress.step, config.steps)
         raise Stopped(0)
     return run.best if run.best.exists() else run.last
 
 
-def open_images(config: TrainConfig) -> tuple[ImagePairs, ImagePairs | None]:
+def open_images(config: TrainConfig, with_validation: bool = True) -> tuple[ImagePairs, ImagePairs | None]:
     """Returns the images to train on and those to validate on.
+
+    Args:
+        config: The run.
+        with_validation: Whether to open the latter, too.
 
     Raises:
         ValueError: They cannot be read, or do not fit; the message names the file.
     """
-    validation = None
-    if config.validation:
-        validation = ImagePairs.from_folder(config.validation, config.scales, config.validation_lr)
-    elif config.div2k:
-        validation = _open_div2k(config, "validation").head(10)
+    validation = _open_validation(config) if with_validation else None
     if validation:
         check_validation(validation)
     images = ImagePairs.from_folder(config.hr, config.scales, config.lr) if config.hr else _open_div2k(config, "train")
@@ -102,6 +118,12 @@ def open_images(config: TrainConfig) -> tuple[ImagePairs, ImagePairs | None]:
     return images, validation
 
 
+def _open_validation(config):
+    if config.validation:
+        return ImagePairs.from_folder(config.validation, config.scales, config.validation_lr)
+    return _open_div2k(config, "validation").head(10) if config.div2k else None
+
+
 def _open_div2k(config, split):
     folder = Path(config.div2k)
     if not folder.is_dir():
@@ -110,26 +132,6 @@ def _open_div2k(config, split):
         )
     zips = folder if any(folder.glob("DIV2K_*.zip")) else None
     return div2k_pairs(config.scales, split, folder, degradation=config.degradation, manual_dir=zips)
-
-
-def _strategy(config):
-    gpus = tf.config.list_logical_devices("GPU")
-    available = gpus or tf.config.list_logical_devices("CPU")
-    count = config.devices or max(1, len(gpus))
-    if count > len(available) or config.batch_size % count:
-        raise ValueError(
-            f"`devices` must be at most the {len(available)} that are here, and divide the batch of "
-            f"{config.batch_size}. Received: devices={count}."
-        )
-    if count == 1:
-        return tf.distribute.get_strategy()
-    return _mirrored(tuple(device.name for device in available[:count]))
-
-
-@functools.cache
-def _mirrored(devices):
-    # One for the process: a second one counts its collectives from zero again, and TensorFlow aborts.
-    return tf.distribute.MirroredStrategy(devices)
 
 
 def build_model(config: TrainConfig, warm_start: bool = True) -> EDSR | MDSR:
@@ -160,9 +162,7 @@ def build_model(config: TrainConfig, warm_start: bool = True) -> EDSR | MDSR:
         jit_compile=False,
     )
     model._maybe_symbolic_build()  # what the checkpoint holds must be there before fit builds it
-    if config.loss_spike_factor and model.distribute_strategy.num_replicas_in_sync > 1:
-        logger.warning("Loss spikes are not skipped: that works on one device only.")
-    elif config.loss_spike_factor:
+    if config.loss_spike_factor:
         model.loss_guard = LossSpikeGuard(config.loss_spike_factor)
     if config.average:
         model.weight_average = WeightAverage(model, config.average)
@@ -190,7 +190,7 @@ def _optimizer(config):
 class _Session(keras.callbacks.Callback):
     """One call of `train`: the model, how far it is, and what happens around each epoch."""
 
-    def __init__(self, config, run, model, batches, validation, report):
+    def __init__(self, config, run, model, batches, validation, report, workers):
         super().__init__()
         self.report = report
         self.config = config
@@ -201,8 +201,9 @@ class _Session(keras.callbacks.Callback):
         self.saved = type(model).from_config({**model.get_config(), "dtype": "float32"})
         self.validation = validation
         self.board = Board(run.logs)
-        self.stopping = False
-        self.progress = run.load(self._variables())
+        self.workers = workers
+        self.asked_to_stop = False
+        self.progress = run.load(self._variables(), mend=workers.is_chief)
         self._metrics = [variable.numpy() for variable in model.metrics_variables]
         if self.progress.step:
             logger.info("Going on from step %d of %d.", self.progress.step, config.steps)
@@ -216,6 +217,10 @@ class _Session(keras.callbacks.Callback):
             "guard": model.loss_guard.variables if model.loss_guard else [],
             "average": model.weight_average.variables if model.weight_average else [],
         }
+
+    def agree_to_stop(self):
+        """Whether any worker was asked to: all stop after the same step."""
+        return self.workers.any(self.asked_to_stop)
 
     # === One epoch ===
 
@@ -236,6 +241,8 @@ class _Session(keras.callbacks.Callback):
                 f"The weights are not finite after step {self.progress.step}: training has diverged. What was written "
                 "before stays. Lower the learning rate, clip the gradients, or skip loss spikes."
             )
+        if not self.workers.is_chief:
+            return
         if self.progress.step == end:
             self._end_epoch({name: values[-1] for name, values in logs.items()}, rate)
         self.run.save(arrays, self.progress)
@@ -248,7 +255,7 @@ class _Session(keras.callbacks.Callback):
             "learning_rate": float(self.trained.optimizer.learning_rate),
         }
         if self.trained.loss_guard:
-            row["skipped_steps"] = int(self.trained.loss_guard.skipped)
+            row["skipped_steps"] = int(self.trained.loss_guard.skipped.numpy())
         pictures: dict[str, np.ndarray] = {}
 
         def show(name, lr, sr, hr):
@@ -292,7 +299,8 @@ class _Session(keras.callbacks.Callback):
             self.trained.loss_guard.check()
         if self.report:
             self.report(self.progress.step, self.config.steps, logs["loss"])
-        if self.stopping:
+        if self.agree_to_stop():
+            self.asked_to_stop = True  # on all workers
             self.trained.stop_training = True
 
 
@@ -321,7 +329,7 @@ def _stop_on_signals(session):
         return
 
     def stop(signum, frame):
-        session.stopping = True
+        session.asked_to_stop = True
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

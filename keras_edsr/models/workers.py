@@ -1,0 +1,346 @@
+"""Training on several machines: the workers that TF_CONFIG names, and what they agree on.
+
+Keras' maintainers say that Keras 3 does not work with MultiWorkerMirroredStrategy (keras-team/keras#20585), and its
+stock `fit` fails under it. `SuperResolutionModel` has steps of its own, with which it works as long as every worker is
+given the same batches, of which each takes its part. What of TensorFlow and Keras that relies on beyond their public
+names is checked here, by `check_versions`.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import itertools
+import json
+import re
+import signal
+import threading
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+from tensorflow.python.eager import context
+
+START_SECONDS = 15 * 60  # for which the first worker waits for the last: a cluster starts them one by one
+HEARTBEAT_SECONDS = 30  # without a sign of life, after which a worker counts as lost
+
+_KERAS = ((3, 14), (3, 16))  # from, to below
+_WAIT_SECONDS = 24 * 3600  # for one another's reports: a worker that is slow to read its images is no lost one
+_NUMBERS = itertools.count()  # of the reports: the coordination service knows each by its name
+# What a collective operation ends with when another worker is gone, or has said that it ends.
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+)
+
+
+# === Who they are ===
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """The workers of one training, in an order that all of them know.
+
+    Attributes:
+        addresses: "host:port" of each; the first is the chief's.
+        index: Which of them this process is.
+    """
+
+    addresses: tuple[str, ...]
+    index: int
+
+
+def read_cluster(tf_config: str | None) -> Cluster | None:
+    """Reads the value of TF_CONFIG; None if it names no others.
+
+    Args:
+        tf_config: JSON such as `{"cluster": {"worker": ["a:9000", "b:9000"]}, "task": {"type": "worker", "index": 0}}`.
+
+    Raises:
+        ValueError: It is not as described, or has tasks other than "chief" and "worker".
+    """
+    if not tf_config:
+        return None
+    try:
+        values = json.loads(tf_config)
+        jobs, task = values.get("cluster", {}), values.get("task", {})
+        others = sorted(set(jobs) - {"chief", "worker"})
+        chief, workers = list(jobs.get("chief", [])), list(jobs.get("worker", []))
+        addresses = tuple(chief + workers)
+        if len(addresses) < 2 and not others:
+            return None
+        number = int(task["index"])
+        if number < 0:
+            raise IndexError("below 0")
+        own = jobs[task["type"]][number]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise ValueError(
+            'TF_CONFIG must be JSON such as {"cluster": {"worker": ["a:9000", "b:9000"]}, "task": {"type": "worker", '
+            f'"index": 0}}}}, "index" being of this worker. Received: {tf_config} ({type(error).__name__}: {error}).'
+        ) from None
+    if others or len(chief) > 1:
+        raise ValueError(
+            "TF_CONFIG must name workers, and at most one chief: parameter servers and evaluators are not used. "
+            f"Received: {tf_config}."
+        )
+    if len(set(addresses)) < len(addresses) or not all(re.fullmatch(r".+:\d+", address) for address in addresses):
+        raise ValueError(f"TF_CONFIG must name each worker once, as host:port. Received: {', '.join(addresses)}.")
+    return Cluster(addresses, addresses.index(own))
+
+
+def check_versions() -> None:
+    """Checks that Keras and TensorFlow are those that training on several machines was tried with.
+
+    Raises:
+        ValueError: They are not.
+    """
+    version = tuple(int(part) for part in keras.__version__.split(".")[:2])
+    needed = {
+        "keras.Model": (keras.Model, ("_maybe_symbolic_build", "distribute_strategy")),
+        "keras.Optimizer": (keras.Optimizer, ("_all_reduce_sum_gradients",)),
+        "TensorFlow's context": (
+            context.Context,
+            (
+                "configure_coordination_service",
+                "set_config_key_value",
+                "get_config_key_value",
+                "wait_at_barrier",
+                "report_error_to_cluster",
+            ),
+        ),
+    }
+    missing = [
+        f"{name}.{part}" for name, (owner, parts) in needed.items() for part in parts if not hasattr(owner, part)
+    ]
+    if missing or not _KERAS[0] <= version < _KERAS[1]:
+        raise ValueError(
+            "Training on several machines takes Keras 3.14 or 3.15, and was tried with TensorFlow 2.21: it relies on "
+            f"private parts of both. Received: Keras {keras.__version__}, TensorFlow {tf.__version__}"
+            f"{', without ' + ', '.join(missing) if missing else ''}. Install those, or train on one machine."
+        )
+
+
+@functools.cache  # TensorFlow can be told of its cluster once in a process; several trainings share it
+def connect(cluster: Cluster, gpus: int) -> Any:
+    """Waits for all workers and returns the strategy by which they train together.
+
+    Must be called before TensorFlow has done anything else.
+
+    Args:
+        cluster: The workers.
+        gpus: GPUs of each worker; 0 for one CPU each.
+
+    Raises:
+        ValueError: TensorFlow was used before, or it or Keras is of a version that this was not tried with.
+        ConnectionError: The workers did not come, or this one's address cannot be listened at.
+    """
+    check_versions()
+    job = coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(cluster.addresses))
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+        task_type="worker",
+        task_id=cluster.index,
+        num_accelerators={"GPU": gpus} if gpus else {},
+        rpc_layer="grpc",
+    )
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader="/job:worker/replica:0/task:0",
+        cluster_register_timeout_in_ms=START_SECONDS * 1000,
+        heartbeat_timeout_in_ms=HEARTBEAT_SECONDS * 1000,
+        coordinated_jobs=[job],
+    )
+    try:
+        with _interruptible():
+            return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except RuntimeError as error:
+        raise ValueError(
+            "Training on several machines must be the first thing that a process does with TensorFlow. Start it in a "
+            f"process of its own, before a model is built or a tensor made. TensorFlow says: {_first_line(error)}"
+        ) from error
+    except tf.errors.OpError as error:
+        own = cluster.addresses[cluster.index]
+        raise ConnectionError(
+            f"The workers do not come together. Each of {', '.join(cluster.addresses)} must be started within "
+            f"{START_SECONDS:g} seconds and be reached by the others; {own} must be this machine, with a free port. "
+            f"TensorFlow says: {_first_line(error)}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _interruptible():
+    """Lets Ctrl-C end the process while TensorFlow waits, where Python's own handler is not run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# === What they agree on ===
+
+
+class Workers:
+    """The processes that train one model together; or the only one.
+
+    What reads or changes a model's variables, and the methods here, must be done by all workers in the same order:
+    each waits for the others.
+
+    Args:
+        strategy: Their `tf.distribute.Strategy`.
+        cluster: The workers, or None for one alone.
+
+    Attributes:
+        strategy: As given.
+        count: How many there are.
+        index: Which this is.
+        is_chief: Whether this one writes the files.
+    """
+
+    def __init__(self, strategy: Any, cluster: Cluster | None = None) -> None:
+        self.strategy = strategy
+        self._addresses = cluster.addresses if cluster else ()
+        self.count = max(1, len(self._addresses))
+        self.index = cluster.index if cluster else 0
+        self.is_chief = self.index == 0
+
+    def any(self, flag: bool) -> bool:
+        """Tells whether `flag` is true on any worker; the same answer on all."""
+        if self.count == 1:
+            return flag
+        return float(self.strategy.reduce("SUM", tf.constant(float(flag)), axis=None)) > 0
+
+    def check_same(self, what: dict[str, str], advice: str) -> None:
+        """Checks that a thing is the same on all workers as on the chief.
+
+        Args:
+            what: What is compared, by name.
+            advice: What to do about a difference.
+
+        Raises:
+            ValueError: There is a difference; it says what and where, and is raised by all workers.
+        """
+        if self.count == 1:
+            return
+        reports = self._exchange(what)
+        different = [
+            f"{name} ({_short(reports[0][name])} on worker 0, {_short(report[name])} on worker {index})"
+            for name in what
+            for index, report in enumerate(reports)
+            if report[name] != reports[0][name]
+        ]
+        if different:
+            raise ValueError(f"Not the same on all {self.count} workers: {', '.join(different)}. {advice}")
+
+    def _exchange(self, report: dict[str, str]) -> list[dict[str, str]]:
+        """Returns the reports of all workers, in their order; through the chief's coordination service."""
+        # Not by a collective operation: those hang where workers differ in their devices, and this is to find out.
+        name, service = f"keras_edsr/{next(_NUMBERS)}", context.context()
+        keys = [f"{name}/{index}" for index in range(self.count)]
+        try:
+            service.set_config_key_value(keys[self.index], json.dumps(report))
+            service.wait_at_barrier(name, _WAIT_SECONDS * 1000)
+            return [json.loads(service.get_config_key_value(key, _WAIT_SECONDS * 1000)) for key in keys]
+        except tf.errors.FailedPreconditionError:
+            self.any(False)  # fails, too, and says why: the service says only that it does not work any more
+            raise
+
+    @contextlib.contextmanager
+    def together(self):
+        """While the block runs, an error of this worker ends the others too, and says why there.
+
+        Raises:
+            ConnectionError: Another worker was lost, or ended with an error.
+        """
+        try:
+            yield
+        except _LOST as error:
+            if self.count == 1:
+                raise
+            raise ConnectionError(self._tell_of_loss(str(error))) from error
+        except Exception as error:
+            if self.count > 1:
+                _report(f"{_ENDED}{_first_line(error)}")
+            raise
+
+    def _tell_of_loss(self, message: str) -> str:
+        number = next((n for n in map(int, _TASK.findall(message)) if n != self.index), None)
+        who = "Another worker" if number is None else f"Worker {number} ({self._addresses[number]})"
+        said = re.search(f"{_ENDED}(.*)", message)
+        why = f"ended: {said[1].removesuffix('.')}" if said else "was lost"
+        return (
+            f"{who} {why}. The run cannot go on without it. Start all {self.count} workers again, "
+            "each with the same command as before: it goes on from the last checkpoint."
+        )
+
+
+_ENDED = "keras_edsr ended: "
+_TASK = re.compile(r"/job:worker/(?:replica:\d+/)?task:(\d+)(?!/device|\d)")
+
+
+def _report(message):
+    # Where the others are gone, there is nobody to tell; where this one never connected, neither.
+    with contextlib.suppress(tf.errors.OpError, ValueError):
+        context.context().report_error_to_cluster(tf.errors.ABORTED, message)
+
+
+def _first_line(error):
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def _short(text, limit=60):
+    return text if len(text) <= limit else f"{text[:limit]}…"
+
+
+# === What they train on, and how ===
+
+
+@contextlib.contextmanager
+def gradients_are_summed(optimizer: Any):
+    """While the block runs, a Keras optimizer takes its gradients as those of all replicas, added up already."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of what scales the loss for float16
+    inner._all_reduce_sum_gradients = lambda pairs: pairs
+    try:
+        yield
+    finally:
+        del inner._all_reduce_sum_gradients
+
+
+def has_workers(strategy: Any) -> bool:
+    """Whether a strategy is of several workers."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return False
+    return strategy.num_replicas_in_sync > len(strategy.extended.worker_devices)
+
+
+def split_batches(name: str, data: Any) -> Any:
+    """Returns a dataset of which each worker takes its part of every batch.
+
+    Every worker must be given the same batches. (Where each was given its part, the weights came out wrong without an
+    error: batches are divided by the number of workers once more.)
+
+    Raises:
+        ValueError: It is no `tf.data.Dataset`, or was split already.
+    """
+    policy = tf.data.experimental.AutoShardPolicy
+    if not isinstance(data, tf.data.Dataset):
+        raise ValueError(
+            f"On several workers `{name}` must be a tf.data.Dataset whose batches are the same on each: they are "
+            f"divided here. Received: {type(data).__name__}."
+        )
+    given = data.options().experimental_distribute.auto_shard_policy
+    if given not in (policy.AUTO, policy.DATA):
+        raise ValueError(
+            f"On several workers `{name}` must have whole batches, the same on each worker, with AutoShardPolicy.DATA: "
+            f"they are divided here. Received: {given}."
+        )
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = policy.DATA
+    return data.with_options(options)

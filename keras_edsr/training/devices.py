@@ -1,0 +1,127 @@
+"""The devices and machines that share a training, and what must be the same on all of them."""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import time
+from typing import Any
+
+import tensorflow as tf
+
+from ..data import PatchSampler
+from ..models.workers import Workers, connect, read_cluster
+from .config import TrainConfig
+from .run import RunFolder
+
+logger = logging.getLogger("keras_edsr")
+
+FOLDER_SECONDS = 60  # after which a new file is seen on all machines; NFS tells of one after up to half of that
+
+
+def join_workers(config: TrainConfig) -> Workers:
+    """Returns the workers that TF_CONFIG names, when all of them are there; without it, this process alone.
+
+    Raises:
+        ValueError: TF_CONFIG or `config.devices` do not fit.
+        ConnectionError: The other workers did not come.
+    """
+    cluster = read_cluster(os.environ.get("TF_CONFIG"))
+    if cluster is None:
+        return Workers(_strategy(config))
+    count = len(cluster.addresses)
+    here = len(tf.config.list_physical_devices("GPU"))
+    each = config.devices or max(1, here)
+    if each > max(1, here) or config.batch_size % (count * each):
+        raise ValueError(
+            f"On {count} workers `devices` counts the GPUs of each, at most the {max(1, here)} that are here, and all "
+            f"together must divide the batch of {config.batch_size}. Received: devices={each}."
+        )
+    logger.info("Worker %d of %d: waiting for %s.", cluster.index, count, ", ".join(cluster.addresses))
+    workers = Workers(connect(cluster, min(each, here)), cluster)
+    logger.info(
+        "Worker %d of %d: training with MultiWorkerMirroredStrategy on %d devices%s.",
+        cluster.index,
+        count,
+        workers.strategy.num_replicas_in_sync,
+        "; this is the chief, which validates and writes" if workers.is_chief else ", the chief is worker 0",
+    )
+    return workers
+
+
+def _strategy(config):
+    gpus = tf.config.list_logical_devices("GPU")
+    available = gpus or tf.config.list_logical_devices("CPU")
+    count = config.devices or max(1, len(gpus))
+    if count > len(available) or config.batch_size % count:
+        raise ValueError(
+            f"`devices` must be at most the {len(available)} that are here, and divide the batch of "
+            f"{config.batch_size}. Received: devices={count}."
+        )
+    if count == 1:
+        return tf.distribute.get_strategy()
+    return _mirrored(tuple(device.name for device in available[:count]))
+
+
+@functools.cache
+def _mirrored(devices):
+    # One for the process: a second one counts its collectives from zero again, and TensorFlow aborts.
+    return tf.distribute.MirroredStrategy(devices)
+
+
+def check_start(workers: Workers, config: TrainConfig, run: RunFolder, batches: PatchSampler) -> None:
+    """Checks that all workers begin the same run, from the same step, with the same images.
+
+    Raises:
+        ValueError: They do not; the message says what differs, and where.
+    """
+    if workers.count == 1:
+        return
+    settings = {name: repr(value) for name, value in dataclasses.asdict(config).items() if name != "output"}
+    packages = ("keras_edsr", "keras", "tensorflow", "numpy")
+    workers.check_same(
+        {
+            **settings,
+            "GPUs": str(len(tf.config.list_physical_devices("GPU"))),
+            **{f"version of {name}": importlib.metadata.version(name) for name in packages},
+            "images to train on": _digest_of_images(batches),
+            "checkpoint in `output`": _digest_of_file(run.checkpoint),
+        },
+        "Start each with the same command and packages, `output` being a folder that all share.",
+    )
+
+
+def check_folder(workers: Workers, run: RunFolder) -> None:
+    """Checks that all workers see the folder that the chief has made.
+
+    Raises:
+        ValueError: One does not.
+    """
+    if workers.count == 1:
+        return
+    workers.any(False)  # the chief has made it
+    patience = time.monotonic() + FOLDER_SECONDS
+    while not run.config.exists() and time.monotonic() < patience:
+        time.sleep(0.5)
+    seen = "seen" if run.config.exists() else "not seen"
+    workers.check_same({f"{run.config}": seen}, "`output` must be a folder that all workers share, such as on NFS.")
+
+
+def _digest_of_images(batches: PatchSampler) -> str:
+    """Of their names and sizes, and of the pixels of one batch: to look at all would be to read a memory map whole."""
+    pairs = batches.pairs
+    sizes = [pairs.hr(i, scale).shape for scale in pairs.scales for i in range(len(pairs))]
+    digest = hashlib.sha256(json.dumps([pairs.names, sizes]).encode())
+    for patches in batches.batch(0):
+        digest.update(patches.tobytes())
+    return digest.hexdigest()[:12]
+
+
+def _digest_of_file(path: Any) -> str:
+    if not path.exists():
+        return "none"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
