@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -14,14 +16,14 @@ class Step:
         self.taken = tf.Variable(0)
 
     @tf.function
-    def __call__(self, loss):
-        self.guard.apply(tf.cast(loss, tf.float32), lambda: self.taken.assign_add(1))
+    def __call__(self, loss, scale):
+        self.guard.apply(tf.cast(loss, tf.float32), lambda: self.taken.assign_add(1), scale)
 
-    def all(self, losses):
-        """Tells for each loss whether its step was taken."""
+    def all(self, losses, scales=(2,)):
+        """Tells for each loss whether its step was taken; the scales take turns."""
         taken = [int(self.taken)]
-        for loss in losses:
-            self(tf.constant(loss, tf.float32))
+        for loss, scale in zip(losses, itertools.cycle(scales)):
+            self(tf.constant(loss, tf.float32), scale)
             taken.append(int(self.taken))
         return np.diff(taken).astype(bool).tolist()
 
@@ -96,20 +98,20 @@ def test_the_mean_is_an_ordinary_one_first_and_a_moving_one_later():
     mean = losses[:100].mean()
     for loss in losses[100:]:
         mean = 0.99 * mean + 0.01 * loss
-    assert float(step.guard.mean) == pytest.approx(mean, rel=1e-5)
+    assert float(step.guard.mean[0]) == pytest.approx(mean, rel=1e-5)
 
 
 def test_a_skipped_loss_does_not_move_the_mean():
     step = Step(factor=3)
     step.all([10, 14, 1000, np.nan])
-    assert float(step.guard.mean) == 12
+    assert float(step.guard.mean[0]) == 12
 
 
 def test_skipped_steps_are_counted_in_all_and_in_a_row():
     step = Step(factor=3)
     step.all([10, np.nan, 10, np.nan, np.nan])
     assert int(step.guard.skipped) == 3
-    assert int(step.guard.in_a_row) == 2
+    assert int(step.guard.in_a_row[0]) == 2
 
 
 def test_too_many_in_a_row_are_an_error():
@@ -117,7 +119,22 @@ def test_too_many_in_a_row_are_an_error():
     step.all([10, np.nan, 10, np.nan])
     step.guard.check()
     step.all([1000])
-    with pytest.raises(ArithmeticError, match=r"^2 steps in a row had a loss .* 3 times the running mean of 10:"):
+    with pytest.raises(
+        ArithmeticError, match=r"^2 steps in a row at scale 2 had a loss .* 3 times the running mean of 10:"
+    ):
+        step.guard.check()
+
+
+def test_a_scale_is_held_against_its_own_mean():
+    # As of an MDSR whose x2 is trained and whose x3 and x4 are new.
+    losses = [5, 100, 110, 5, 90, 100, 16, 90, 90]
+    assert Step(factor=3).all(losses, scales=(2, 3, 4)) == [True] * 6 + [False] + [True] * 2
+
+
+def test_one_scale_that_is_always_skipped_is_an_error():
+    step = Step(factor=3, patience=2)
+    step.all([5, 5, 5, np.nan, 5, np.nan], scales=(2, 3))
+    with pytest.raises(ArithmeticError, match="2 steps in a row at scale 3 had"):
         step.guard.check()
 
 
