@@ -329,7 +329,9 @@ def test_loss_weights_are_refused():
 # === Several devices ===
 
 
-@pytest.mark.parametrize("names", [["edsr", "mdsr"], pytest.param(["mixed_float16", "clipped"], marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "names", [["edsr", "mdsr"], pytest.param(["mixed_float16", "clipped"], marks=pytest.mark.slow)]
+)
 def test_two_devices_train_as_one(tmp_path, names):
     # A process of its own: devices are split before TensorFlow is first used.
     script = Path(__file__).with_name("two_devices.py")

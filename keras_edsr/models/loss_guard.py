@@ -72,8 +72,8 @@ class LossSpikeGuard:
         if in_a_row[at] >= self.patience:
             raise ArithmeticError(
                 f"{in_a_row[at]} steps in a row at scale {SCALES[at]} had a loss that is not finite or above "
-                f"{self.factor} times the running mean of {self.mean.numpy()[at]:.4g}: training cannot go on. Lower the "
-                "learning rate, clip the gradients, or begin again from an earlier checkpoint."
+                f"{self.factor} times the running mean of {self.mean.numpy()[at]:.4g}: training cannot go on. "
+                "Lower the learning rate, clip the gradients, or begin again from an earlier checkpoint."
             )
 
     def callback(self):
