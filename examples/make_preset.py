@@ -119,6 +119,7 @@ def card(name, model, config, history, scores, run, begun_from):
         f"A compact {family} {scales}: {config.num_blocks} residual blocks of {config.filters} filters, "
         f"{model.count_params():,} parameters, for upscaling photographs on a CPU."
     )
+    what = textwrap.fill(what, 120)
     head = "| | " + " | ".join(f"x{s}" for s in model.scales) + " |\n|---|" + "---|" * len(model.scales)
     rows = [
         f"| {test_set} | " + " | ".join(f"{r['psnr']:.2f} / {r['ssim']:.4f}" for r in by_scale.values()) + " |"
@@ -146,12 +147,11 @@ def card(name, model, config, history, scores, run, begun_from):
 
 def command(config, begun_from):
     """Returns the command line of a run, with the folders' names instead of their paths."""
-    default = TrainConfig(output="", hr="", model=config.model, scale=config.scale)
+    # Against the command line's own defaults: it guards against loss spikes, TrainConfig does not.
+    default = TrainConfig(output="", hr="", model=config.model, scale=config.scale, loss_spike_factor=3.0)
     words = ["keras-edsr", "train"]
     for name, value in vars(config).items():
-        if value in (None, vars(default)[name]) and name not in ("scale", "num_blocks", "filters", "seed"):
-            continue
-        if name == "loss_spike_factor":  # the command line's own default
+        if value in (None, vars(default)[name]) and name not in ("model", "scale", "num_blocks", "filters", "seed"):
             continue
         words.append(f"--{name.replace('_', '-')}")
         if name == "init_from":
