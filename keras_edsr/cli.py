@@ -402,7 +402,9 @@ def evaluate(models, sr, hr, lr, scale, protocol, self_ensemble, as_json, report
         raise click.UsageError("--lr and --self-ensemble are for a --model: the images of --sr are made already.")
     if overwrite and report is None:
         raise click.UsageError("--overwrite is for --report.")
-    if set(models) - {"bicubic"}:
+    from .runtimes import needs_tensorflow
+
+    if any(needs_tensorflow(model) for model in models if model != "bicubic"):
         _import_tensorflow()
     from . import evaluation
 
