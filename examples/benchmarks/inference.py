@@ -13,13 +13,16 @@ import argparse
 import datetime
 import importlib.metadata
 import importlib.util
+import math
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +31,8 @@ NETS = {"baseline 16x64 x2": (2, 16, 64), "baseline 16x64 x4": (4, 16, 64), "com
 SIZES = [(256, 256), (320, 480)]
 LARGE = (1080, 1920)
 ANSWER = "answer:"
-OURS = {"keras_edsr, ncnn": "raw ncnn", "keras_edsr, TensorFlow": "raw tf.function"}  # and what each is held against
+OURS = {"keras_edsr, ncnn": ("raw ncnn", "MNN"), "keras_edsr, TensorFlow": ("raw tf.function",)}  # held against these
+TOLERANCE = 0.6  # grey levels, of a picture's mean, least and most: ours are rounded
 
 
 def main():
@@ -39,85 +43,109 @@ def main():
     parser.add_argument("--large", action="store_true", help="1920x1080 too")
     parser.add_argument("--only", default="", help="networks whose name contains this")
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
-    parser.add_argument("--prepare", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--prepare", nargs=5, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         work(*args.worker, args.threads)
         return
     if args.prepare:
-        prepare(Path(args.prepare[0]), *map(int, args.prepare[1:]))
+        step, folder, *net = args.prepare
+        PREPARATIONS[step](Path(folder), *map(int, net))
         return
     print(machine(args.threads))
     for name, net in NETS.items():
         if args.only not in name:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            subprocess.run([sys.executable, __file__, "--prepare", folder, *map(str, net)], check=True, env=quiet())
+            for step in PREPARATIONS:  # each in a process of its own: MNN and TensorFlow don't bear one another
+                command = [sys.executable, __file__, "--prepare", step, folder, *map(str, net)]
+                subprocess.run(command, check=True, env=quiet(), stdout=subprocess.DEVNULL)
             for size in [*SIZES, *[LARGE] * args.large]:
                 print(f"\n{name}, LR {size[1]}x{size[0]}")
                 report(measure(folder, size, args.rounds, args.threads))
 
 
 def report(results):
-    """Prints medians, ratios to the raw runtime of the same kind, and peak memory."""
-    rounds = {name: times for name, (times, _) in results.items()}
+    """Prints medians, ratios to the raw runtimes of the same kind, and peak memory."""
     for name, (times, memory) in sorted(results.items(), key=lambda item: statistics.median(item[1][0])):
         line = f"  {name:24} {statistics.median(times):8.3f} s   {memory:6.0f} MB"
-        if OURS.get(name) in rounds:
-            ratio = statistics.median(a / b for a, b in zip(times, rounds[OURS[name]], strict=True))
-            line += f"   {ratio:.2f} x {OURS[name]}"
+        for other in OURS.get(name, ()):
+            if other in results:
+                ratio = statistics.median(a / b for a, b in zip(times, results[other][0], strict=True))
+                line += f"   {ratio:.2f} x {other}"
         print(line, flush=True)
 
 
 def measure(folder, size, rounds, threads):
     """Returns, for each candidate, its seconds in each round and the MB it took at most."""
-    workers = {}
+    workers, pictures = {}, {}
     for name, (_, packages) in CANDIDATES.items():
-        if all(importlib.util.find_spec(package) for package in packages):
-            command = [sys.executable, __file__, "--threads", str(threads), "--worker", folder, name, *map(str, size)]
-            workers[name] = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet()
-            )
-            if ask(workers[name], "run") is None:  # traces, fills caches
-                print(f"  {name}: failed")
-                del workers[name]
+        if not all(importlib.util.find_spec(package) for package in packages):
+            continue
+        command = [sys.executable, __file__, "--threads", str(threads), "--worker", folder, name, *map(str, size)]
+        worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet())
+        first = ask(worker, "run")  # traces, fills caches
+        pictures[name] = ask(worker, "picture")
+        if first is None or pictures[name] is None:
+            print(f"  {name}: failed")
+        elif any(abs(x - y) > TOLERANCE for x, y in zip(pictures[name], next(iter(pictures.values())), strict=True)):
+            print(f"  {name}: another picture, its mean, least and most {pictures[name]}")
+        else:
+            workers[name] = worker
+            continue
+        worker.kill()
+        worker.communicate()
     times = {name: [] for name in workers}
     for _ in range(rounds):
         for name, worker in workers.items():
             time.sleep(0.1)  # the threads of the one before may still spin
-            times[name].append(ask(worker, "run"))
+            [seconds] = ask(worker, "run") or [math.nan]
+            times[name].append(seconds)
     memory = {name: ask(worker, "memory") for name, worker in workers.items()}
     for worker in workers.values():
         worker.communicate()
-    return {name: (times[name], memory[name]) for name in workers}
+    return {name: (times[name], memory[name][0]) for name in workers if memory[name]}
 
 
 def ask(worker, question):
-    """Sends a line to a worker, and returns its answer as a number; None if it has died."""
+    """Sends a line to a worker, and returns the numbers that it answers; None if it has died."""
     try:
         print(question, file=worker.stdin, flush=True)
     except BrokenPipeError:
         return None
     for line in worker.stdout:
         if line.startswith(ANSWER):  # MNN writes of its own there
-            return float(line.removeprefix(ANSWER))
+            return [float(number) for number in line.removeprefix(ANSWER).split()]
     return None
 
 
 def work(folder, name, height, width, threads):
-    """What a worker does: "run" answers with seconds, "memory" with MB."""
+    """What a worker does: "run" answers with seconds, "picture" with its mean, least and most, "memory" with MB."""
     make, _ = CANDIDATES[name]
-    pixels = np.random.default_rng(0).integers(0, 256, (int(height), int(width), 3), np.uint8)
+    # Smooth, and with a little noise.
+    rows, columns = np.mgrid[: int(height), : int(width)]
+    waves = np.stack([127 + 100 * np.sin(rows / (9 + k)) * np.cos(columns / (23 - 5 * k)) for k in range(3)], axis=-1)
+    pixels = (waves + np.random.default_rng(0).integers(0, 20, waves.shape)).astype(np.uint8)
     run = make(Path(folder), pixels, int(threads))
+    sr = None
     for line in sys.stdin:
-        if line.strip() == "memory":
-            import resource
+        match line.strip():
+            case "memory":
+                print(ANSWER, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, flush=True)
+            case "picture":
+                print(ANSWER, *grey_levels(sr), flush=True)
+            case "run":
+                sr = None
+                start = time.perf_counter()
+                sr = run()
+                print(ANSWER, time.perf_counter() - start, flush=True)
 
-            print(ANSWER, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, flush=True)
-        else:
-            start = time.perf_counter()
-            run()
-            print(ANSWER, time.perf_counter() - start, flush=True)
+
+def grey_levels(sr):
+    """Mean, least and most of a picture in 0..255, or [0, 1], without a copy of it."""
+    pixels = sr.getNumpyData() if hasattr(sr, "getNumpyData") else np.asarray(sr)  # MNN's lie in the tensor
+    unit = 1 if pixels.max() > 10 else 255
+    return unit * pixels.mean(dtype=np.float64), *np.clip([unit * pixels.min(), unit * pixels.max()], 0, 255)
 
 
 def quiet():
@@ -141,8 +169,8 @@ def machine(threads):
 # === The same weights for all ===
 
 
-def prepare(folder, scale, num_blocks, filters):
-    """Writes one random network as model.keras, for ncnn, and where it can as model.onnx and model.mnn."""
+def prepare_keras(folder, scale, num_blocks, filters):
+    """Writes one random network as model.keras, and for ncnn."""
     import keras
 
     import keras_edsr
@@ -154,10 +182,15 @@ def prepare(folder, scale, num_blocks, filters):
     (folder / "ncnn").mkdir()
     for name, content in ncnn_files(ncnn_networks(model), "model").items():
         (folder / "ncnn" / name).write_bytes(content)
+
+
+def prepare_onnx(folder, *_):
+    """Makes model.onnx of ncnn's files, where there are torch and onnx."""
     if not (importlib.util.find_spec("torch") and importlib.util.find_spec("onnx")):
         return
     import torch
 
+    warnings.simplefilter("ignore")  # of the older of PyTorch's exporters, which needs no further package
     torch.onnx.export(
         torch_model(folder),
         torch.zeros(1, 3, 32, 32),
@@ -167,11 +200,19 @@ def prepare(folder, scale, num_blocks, filters):
         dynamic_axes={"data": {2: "h", 3: "w"}},
         dynamo=False,
     )
-    if importlib.util.find_spec("MNN"):
-        import _tools  # of MNN; its command mnnconvert would also install packages and send statistics
 
-        files = ["--modelFile", folder / "model.onnx", "--MNNModel", folder / "model.mnn"]
-        _tools.mnnconvert(["mnnconvert", "-f", "ONNX", *map(str, files), "--bizCode", "x"])
+
+def prepare_mnn(folder, *_):
+    """Makes model.mnn of model.onnx, where there is MNN."""
+    if not ((folder / "model.onnx").exists() and importlib.util.find_spec("MNN")):
+        return
+    import _tools  # of MNN; its command mnnconvert would also install packages and send statistics
+
+    files = ["--modelFile", folder / "model.onnx", "--MNNModel", folder / "model.mnn"]
+    _tools.mnnconvert(["mnnconvert", "-f", "ONNX", *map(str, files), "--bizCode", "x"])
+
+
+PREPARATIONS = {"keras": prepare_keras, "onnx": prepare_onnx, "mnn": prepare_mnn}
 
 
 def torch_model(folder):
@@ -326,7 +367,7 @@ def raw_onnxruntime(folder, pixels, threads):
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
     lr = planes(pixels)
-    return lambda: session.run(None, {"data": lr})
+    return lambda: session.run(None, {"data": lr})[0]
 
 
 def raw_openvino(folder, pixels, threads):
@@ -336,7 +377,7 @@ def raw_openvino(folder, pixels, threads):
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
     request = openvino.compile_model(folder / "model.onnx", "CPU", settings).create_infer_request()
     lr = planes(pixels)
-    return lambda: request.infer({0: lr})
+    return lambda: request.infer({0: lr})[0]
 
 
 CANDIDATES = {  # and the packages that each needs
