@@ -19,11 +19,8 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _own_log_level():
-    """No test leaves the level that a command has set to the next one."""
-    logger = logging.getLogger("keras_edsr")
-    level = logger.level
-    yield
-    logger.setLevel(level)
+    """No test, and no fixture of a module, leaves the level that a command has set to the next test."""
+    logging.getLogger("keras_edsr").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
