@@ -604,7 +604,7 @@ def demo(models, max_pixels, **options):
 def info(model, as_json):
     """Tell what MODEL is; without it, list the presets.
 
-    MODEL is a preset, a .keras, .pt, .pth, .safetensors, .tflite or .onnx file, a SavedModel, or ncnn's .param.
+    MODEL is a preset, a .keras, .pt, .pth, .safetensors, .tflite or .onnx file, a SavedModel, ncnn's .param or its folder.
     """
     from .info.presets import list_presets
     from .info.text import page, table
