@@ -604,7 +604,8 @@ def demo(models, max_pixels, **options):
 def info(model, as_json):
     """Tell what MODEL is; without it, list the presets.
 
-    MODEL is a preset, a .keras, .pt, .pth, .safetensors, .tflite or .onnx file, a SavedModel, ncnn's .param or its folder.
+    MODEL is a preset, a .keras, .pt, .pth, .safetensors, .tflite or .onnx file, a SavedModel, or a .param of ncnn or a
+    folder of them.
     """
     from .info.presets import list_presets
     from .info.text import page, table
