@@ -1,10 +1,11 @@
 import json
+import socket
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from two_workers import SCRIPT, Workers, fit
+from two_workers import SCRIPT, Workers, fit, free_ports
 
 from keras_edsr.models import workers
 from keras_edsr.models.workers import Cluster, check_versions, connect, has_workers, read_cluster, split_batches
@@ -88,7 +89,16 @@ def test_a_tensorflow_that_lacks_a_part_is_refused(monkeypatch, name):
 def test_workers_meet_before_anything_else_is_done_with_tensorflow():
     tf.constant(0)
     with pytest.raises(ValueError, match="must be the first thing that a process does with TensorFlow"):
-        connect(Cluster(("127.0.0.1:1", "127.0.0.1:2"), 0), 0)
+        connect(Cluster(("127.0.0.1:1", "127.0.0.1:2"), 1), 0)
+
+
+def test_the_chief_does_not_wait_without_end_for_one_that_does_not_come(monkeypatch):
+    monkeypatch.setattr(workers, "START_SECONDS", 0)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        there, missing = f"127.0.0.1:{listening.getsockname()[1]}", f"127.0.0.1:{free_ports()[0]}"
+        with pytest.raises(ConnectionError) as raised:
+            connect(Cluster(("127.0.0.1:1", there, missing), 0), 0)
+    assert f"come together: {missing} cannot be reached from the chief after 0 seconds." in str(raised.value)
 
 
 # === What they train on ===

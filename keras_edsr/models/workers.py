@@ -13,7 +13,9 @@ import itertools
 import json
 import re
 import signal
+import socket
 import threading
+import time
 from typing import Any
 
 import keras
@@ -153,6 +155,8 @@ def connect(cluster: Cluster, gpus: int) -> Any:
         heartbeat_timeout_in_ms=HEARTBEAT_SECONDS * 1000,
         coordinated_jobs=[job],
     )
+    if cluster.index == 0:
+        _wait_for(cluster.addresses[1:])
     try:
         with _interruptible():
             return tf.distribute.MultiWorkerMirroredStrategy(resolver)
@@ -168,6 +172,27 @@ def connect(cluster: Cluster, gpus: int) -> Any:
             f"{START_SECONDS:g} seconds and be reached by the others; {own} must be this machine, with a free port. "
             f"TensorFlow says: {_first_line(error)}"
         ) from error
+
+
+def _wait_for(addresses):
+    """Waits until all answer: TensorFlow's own chief would wait without end for one that does not come."""
+    end = time.monotonic() + START_SECONDS
+    while missing := [address for address in addresses if not _answers(address)]:
+        if time.monotonic() > end:
+            raise ConnectionError(
+                f"The workers do not come together: {', '.join(missing)} cannot be reached from the chief after "
+                f"{START_SECONDS:g} seconds. Start all of them, each with its address among those of TF_CONFIG."
+            )
+        time.sleep(1)
+
+
+def _answers(address):
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
