@@ -1,6 +1,6 @@
 """Two workers that train together on loopback, and what one of them does.
 
-python two_workers.py [NAME=SECONDS…] train …   `keras-edsr train`, with other bounds (of keras_edsr.models.workers)
+python two_workers.py [NAME=SECONDS…] train …   `keras-edsr train`, with other bounds of time
 python two_workers.py runs RUNS.json            some runs; the second worker stops an MDSR by SIGTERM, then both go on
 python two_workers.py fit RESULT.json           `fit`, `evaluate` and `predict` without `train`
 """
@@ -128,10 +128,11 @@ def main():
     else:
         from keras_edsr.cli import main as door
         from keras_edsr.models import workers
+        from keras_edsr.training import devices
 
         for bound in bounds:
             name, value = bound.split("=")
-            setattr(workers, name, int(value))
+            setattr(devices if hasattr(devices, name) else workers, name, int(value))
         sys.argv[0] = "keras-edsr"
         door()
 

@@ -107,7 +107,8 @@ def check_folder(workers: Workers, run: RunFolder) -> None:
     while not run.config.exists() and time.monotonic() < patience:
         time.sleep(0.5)
     seen = "seen" if run.config.exists() else "not seen"
-    workers.check_same({f"{run.config}": seen}, "`output` must be a folder that all workers share, such as on NFS.")
+    advice = f"`output` must be a folder that all workers share. Received: {run.path}."
+    workers.check_same({f"{run.config.name} in `output`": seen}, advice)
 
 
 def _digest_of_images(batches: PatchSampler) -> str:
