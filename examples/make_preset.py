@@ -38,11 +38,7 @@ Set5 was watched while it trained and not used to choose: these are the weights 
 
 ## Training
 
-{training}
-
-```sh
-{command}
-```
+{rounds}
 
 Data: T91 (91 images; Yang et al., 2010), BSDS500's train and test images (397; Arbelaez et al., 2011), Kodak24 (24) and
 16 images of Sun-Hays80 (Sun and Hays, 2012): 528 photographs, and nothing of Set5 and Set14 (tests/test_weights.py
@@ -98,7 +94,10 @@ def main():
     }
     write(folder / "config.json", json.dumps(about, indent=1) + "\n")
     write(folder / "curve.svg", curve(history, model.scales))
-    write(folder / "MODEL_CARD.md", card(args.name, model, config, history, scores, args.run, args.from_preset))
+    rounds = training(config, history, args.run, args.from_preset)
+    if args.from_preset == args.name:  # a further round: the card says all of them
+        rounds = training_of_card((folder / "MODEL_CARD.md").read_text()) + "\n\n" + rounds
+    write(folder / "MODEL_CARD.md", card(args.name, model, config, scores, rounds))
     print(folder)
 
 
@@ -110,7 +109,7 @@ def measure(model, images):
 # === The model card ===
 
 
-def card(name, model, config, history, scores, run, begun_from):
+def card(name, model, config, scores, rounds):
     """Returns MODEL_CARD.md."""
     scale = model.scales[0]
     scales = ", ".join(f"x{s}" for s in model.scales)
@@ -125,12 +124,6 @@ def card(name, model, config, history, scores, run, begun_from):
         f"| {test_set} | " + " | ".join(f"{r['psnr']:.2f} / {r['ssim']:.4f}" for r in by_scale.values()) + " |"
         for test_set, by_scale in scores.items()
     ]
-    begun = f" It began from the weights of `{begun_from}`." if begun_from else ""
-    training = (
-        f"{config.steps:,} steps of {config.batch_size} LR patches of {config.patch_size}x{config.patch_size}, seed "
-        f"{config.seed}, {hours(run, config, history):.1f} hours on two AMD EPYC cores that did other work beside it, "
-        f"{date(run)}.{begun}"
-    )
     limits = LIMITS.format(
         parameters=model.count_params(), behind=PUBLISHED[scale] - scores["Set5"][scale]["psnr"], scale=scale
     )
@@ -138,11 +131,26 @@ def card(name, model, config, history, scores, run, begun_from):
         name=name,
         what=what,
         scores="\n".join([head, *rows]),
-        training=textwrap.fill(training, 120),
-        command=command(config, begun_from),
+        rounds=rounds,
         limits=limits,
         licence=LICENCE,
     )
+
+
+def training(config, history, run, begun_from):
+    """Returns what a run took, and its command."""
+    begun = f" It began from the weights of `{begun_from}`." if begun_from else ""
+    text = (
+        f"{config.steps:,} steps of {config.batch_size} LR patches of {config.patch_size}x{config.patch_size}, seed "
+        f"{config.seed}, {hours(run, config, history):.1f} hours on two AMD EPYC cores that did other work beside it, "
+        f"{date(run)}.{begun}"
+    )
+    return f"{textwrap.fill(text, 120)}\n\n```sh\n{command(config, begun_from)}\n```"
+
+
+def training_of_card(text):
+    """Returns what a model card says about the rounds until now."""
+    return text.split("## Training\n\n")[1].split("\n\nData: ")[0]
 
 
 def command(config, begun_from):
