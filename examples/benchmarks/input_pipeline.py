@@ -50,12 +50,12 @@ def parse_arguments():
 def make_ways(args, folder):
     """Returns the ways to make batches: name -> function that gives an endless iterator."""
     start = time.perf_counter()
-    pairs = ImagePairs.from_folder(args.hr, args.scale, cache_dir=folder)
+    pairs = ImagePairs.from_folder(args.hr, args.scale, cache_dir=folder).at_least(args.patch_size)
     print(f"{len(pairs)} images decoded, LR made: {time.perf_counter() - start:.1f} s")
     start = time.perf_counter()
     ImagePairs.from_folder(args.hr, args.scale, cache_dir=folder)
     print(f"{len(pairs)} images decoded, LR from the cache: {time.perf_counter() - start:.1f} s")
-    mapped = ImagePairs.from_folder(args.hr, args.scale, cache_dir=folder, max_ram_bytes=0)
+    mapped = ImagePairs.from_folder(args.hr, args.scale, cache_dir=folder, max_ram_bytes=0).at_least(args.patch_size)
     options = {"patch_size": args.patch_size, "batch_size": args.batch_size}
     sampler = PatchSampler(pairs, **options)
     decoding = decode_whole_images(write_files(pairs, args.scale, folder))
