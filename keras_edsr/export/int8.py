@@ -53,20 +53,24 @@ def find_ranges(model: keras.Model, about: About, folder: str | os.PathLike) -> 
 
 
 def calibration_crops(folder: str | os.PathLike, channels: int) -> Iterator[NDArray[np.float32]]:
-    """Yields two crops of up to `IMAGES` images, evenly picked from the sorted files: float32 `(h, w, channels)`.
+    """Yields crops of up to `IMAGES` images, evenly picked from the sorted files: float32 `(h, w, channels)`.
 
-    They are the middle of the image, and that of the image at half its size: photographs may be soft or sharp.
+    They are the middle of the image, and that of the image at half its size: photographs may be soft or sharp. Of fewer
+    images, more places down the diagonal are taken.
     """
     files = find_images(folder)
     count = min(IMAGES, len(files))
+    places = -(-IMAGES // count)
     for i in range(count):
         image = read_image(files[i * len(files) // count], channels=1 if channels == 1 else 3)
         image = image.reshape(*image.shape[:2], -1)
         half = imresize(image, output_shape=(max(1, image.shape[0] // 2), max(1, image.shape[1] // 2)))
         for pixels in (image, half):
-            top, left = (max(0, side - CROP_SIZE) // 2 for side in pixels.shape[:2])
-            crop = pixels[top : top + CROP_SIZE, left : left + CROP_SIZE]
-            yield crop[..., [c % crop.shape[-1] for c in range(channels)]].astype(np.float32)
+            spare = [max(0, side - CROP_SIZE) for side in pixels.shape[:2]]
+            corners = {tuple(s * place // (places + 1) for s in spare) for place in range(1, places + 1)}
+            for top, left in sorted(corners):
+                crop = pixels[top : top + CROP_SIZE, left : left + CROP_SIZE]
+                yield crop[..., [c % crop.shape[-1] for c in range(channels)]].astype(np.float32)
 
 
 def _find_ranges(model, about, scale, crops):
