@@ -1,6 +1,8 @@
 """The whole way on sample photographs: upscale, compare with bicubic, train a little, export, upscale from the export.
 
 python examples/quickstart.py
+
+Some two minutes on two cores. `.ci/run` runs it.
 """
 
 import argparse

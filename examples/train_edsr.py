@@ -2,9 +2,10 @@
 
 python examples/train_edsr.py --div2k DIV2K --output runs --size baseline
 
-Not run here: it takes DIV2K and a GPU (the paper: 8 days on a Titan X for the final models). The published score to
-expect on DIV2K 0801-0900 (RGB, `keras-edsr evaluate --protocol div2k`), x2 / x3 / x4, without self-ensemble:
-baseline 34.61 / 30.92 / 28.95 dB (the official port's README), final 35.03 / 31.26 / 29.25 dB (paper, table 3).
+Run on small images and tiny networks (tests/test_examples_train.py), not as it stands: that takes DIV2K and a GPU (the
+paper: 8 days on a Titan X for the final models). The published score to expect on DIV2K 0801-0900 (RGB,
+`keras-edsr evaluate --protocol div2k`), x2 / x3 / x4, without self-ensemble: baseline 34.61 / 30.92 / 28.95 dB (the
+official port's README), final 35.03 / 31.26 / 29.25 dB (paper, table 3).
 """
 
 import argparse

@@ -2,10 +2,11 @@
 
 python examples/train_mdsr.py --div2k DIV2K --output runs --size baseline
 
-Not run here: it takes DIV2K and a GPU (the paper: 4 days on a Titan X for the final model). The published score to
-expect on DIV2K 0801-0900 (RGB, `keras-edsr evaluate --protocol div2k`), x2 / x3 / x4, without self-ensemble:
-baseline 34.63 / 30.94 / 28.97 dB, final 34.92 / 31.22 / 29.24 dB (the official port's README). 650,000 steps, as the
-port's template has it; the paper does not say.
+Run on small images and tiny networks (tests/test_examples_train.py), not as it stands: that takes DIV2K and a GPU (the
+paper: 4 days on a Titan X for the final model). The published score to expect on DIV2K 0801-0900 (RGB,
+`keras-edsr evaluate --protocol div2k`), x2 / x3 / x4, without self-ensemble: baseline 34.63 / 30.94 / 28.97 dB, final
+34.92 / 31.22 / 29.24 dB (the official port's README). 650,000 steps, as the port's template has it; the paper does not
+say.
 """
 
 import argparse

@@ -25,7 +25,9 @@ def _convolution(layer, x):
     return np.maximum(x, 0) if 9 in layer.settings else x
 
 
-def _slice(layer, x):
+def _crop(layer, x):
+    if 5 in layer.settings:
+        return x[..., : layer.settings[5]]
     starts, ends = ([int(text) for text in layer.settings[key].split(",")[1:]] for key in (-23309, -23310))
     return x[tuple(slice(a, None if b == END else b) for a, b in zip(starts, ends, strict=True))]
 
@@ -33,7 +35,7 @@ def _slice(layer, x):
 _KINDS = {
     "Convolution": _convolution,
     "PixelShuffle": lambda layer, x: pixel_shuffle(x, layer.settings[0]),
-    "Crop": _slice,
+    "Crop": _crop,
     "Scale": lambda layer, x: x * layer.weights[0] + layer.weights[1],
     "Split": lambda layer, x: [x] * len(layer.outputs),
     "BinaryOp": lambda layer, x, y: x + y,
@@ -71,6 +73,15 @@ def test_the_merged_end_is_one_convolution_and_one_shuffle():
     *_, convolution, shuffle = merged.layers
     assert convolution.weights[0].shape == (3 * 4**2, 4, 5, 5)
     assert (shuffle.kind, shuffle.settings[0]) == ("PixelShuffle", 4)
+
+
+@pytest.mark.parametrize(("scale", "outputs"), [(2, 16), (3, 32), (4, 48)])
+def test_the_merged_end_fills_whole_registers(scale, outputs):
+    graph, _ = ncnn_networks(EDSR(scale, 1, 4, 1.0))[scale]
+    merged, _ = merge_linear_end(graph)
+    [convolution] = [layer for layer in merged.layers if layer.name == "merged"]
+    assert len(convolution.weights[0]) == outputs
+    assert merged.layers[-1].inputs == (("merged",) if scale == 4 else ("merged_outputs",))
 
 
 def test_a_gray_network_is_merged():

@@ -151,10 +151,11 @@ class _OnCpu:
 
     def __init__(self, graph, scale):
         merged, end = merge_linear_end(kernels_of_3(graph))
-        *layers, convolution, shuffle = merged.layers
-        merged = Graph(layers)
+        cut = next(i for i, layer in enumerate(merged.layers) if FEATURES in layer.inputs)
+        convolution, *rest = merged.layers[cut:]
+        merged = Graph(merged.layers[:cut])
         features, *copies = merged.split("copy", FEATURES, 1 + len(_EDGES))
-        merged.layers += [convolution._replace(inputs=(features,)), shuffle]
+        merged.layers += [convolution._replace(inputs=(features,)), *rest]
         for (edge, where), copy in zip(_EDGES.items(), copies, strict=True):
             merged.slice(edge, copy, *where)
         self._net, self._end, self._scale = _Net(merged), _Net(end), scale

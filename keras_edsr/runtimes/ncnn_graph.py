@@ -85,6 +85,10 @@ class Graph:
         axes = {-23309: starts, -23310: ends, -23311: (1, 2)}
         return self._append("Crop", name, (x,), {key: f"2,{a},{b}" for key, (a, b) in axes.items()})
 
+    def first_channels(self, name: str, x: str, count: int) -> str:
+        """So many channels of a blob, from the first on."""
+        return self._append("Crop", name, (x,), {0: 0, 1: 0, 2: 0, 3: END, 4: END, 5: count})
+
     def concat(self, name: str, blobs: tuple[str, ...]) -> str:
         """The channels of one blob after those of the other."""
         return self._append("Concat", name, blobs, {0: 0})

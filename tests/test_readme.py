@@ -1,0 +1,126 @@
+"""The commands and the Python of README and the examples' READMEs, as they stand there, one block after the other.
+
+They run in a folder of stand-ins under the names that the text uses: small photographs, tiny networks. A training takes
+one step. What can't be run so is in ELSEWHERE, with what runs it instead; a command that is in neither fails a test.
+"""
+
+import re
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import pytest
+import tensorflow as tf
+from PIL import Image
+from runs import TINY, arguments, photo, write_photos
+from test_cli import run
+
+import keras_edsr
+
+ROOT = Path(__file__).resolve().parent.parent
+TEXTS = ("README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/*/*.md")))
+BY_HAND = "by hand, before a release"
+ELSEWHERE = {  # how a command begins, and what runs it
+    "python3 -m venv": ".ci/run",
+    ". .venv/bin/activate": ".ci/run",
+    "pip install": ".ci/run",
+    "ruff ": ".ci/run",
+    "lint-imports": ".ci/run",
+    "mypy": ".ci/run",
+    "python -m pytest": ".ci/run",
+    "python examples/quickstart.py": ".ci/run",
+    "tensorboard": BY_HAND,
+    "keras-edsr demo": "tests/test_demo.py",
+    "python examples/demo/app.py": "tests/test_demo.py",
+    "TF_CONFIG=": "tests/test_training_devices.py",
+    "docker compose": "nothing: there was no TensorFlow Serving",
+    "python client_": "tests/test_serving.py",
+    "python load.py": "tests/test_serving.py",
+}
+ONE_STEP = arguments(**{**TINY, "steps": 1, "checkpoint_every": 1})[1:]
+
+
+def blocks(text, language):
+    """The fenced blocks of a language, each with the heading that it stands under."""
+    heading, found = "", []
+    for part in re.finditer(r"^#+ ([^\n]*)$|^```(\w*)\n(.*?)^```$", (ROOT / text).read_text(), re.M | re.S):
+        heading = part[1] or heading
+        if part[2] == language:
+            found.append(pytest.param(part[3], id=f"{text}: {heading}"))
+    return found
+
+
+def commands(block):
+    """The lines of a block of the shell's, without comments; those that go on in the next line as one."""
+    lines = block.replace("\\\n", " ").splitlines()
+    return [line for line in lines if shlex.split(line, comments=True)]
+
+
+SHELL = [block for text in TEXTS for block in blocks(text, "sh")]
+
+
+@pytest.fixture
+def stand_ins(tmp_path, monkeypatch):
+    """A working folder in which the names of the text are something small."""
+    keras.utils.set_random_seed(0)
+    x2, mdsr = keras_edsr.EDSR(2, 1, 4, 1.0), keras_edsr.MDSR((2, 3, 4), 1, 4)
+    for name, model in {"RUN": x2, "NEXT": x2, "MDSR": mdsr}.items():
+        (tmp_path / name).mkdir()
+        model.save(tmp_path / name / "best.keras")
+    for name in ("photos", "holdout", "Set5", "results", "more/sub"):
+        write_photos(tmp_path / name, 2, height=200, width=200)
+    for name in ("DIV2K_train_HR", "DIV2K_valid_HR"):
+        write_photos(tmp_path / "DIV2K" / name, 2, height=200, width=200)
+    Image.fromarray(photo(540, 960)).save(tmp_path / "photo.jpg")
+    monkeypatch.setenv("KERAS_EDSR_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def published(folder):
+    """A file as the authors' EDSR-baseline x4, but for the numbers in it."""
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from torch_reference import EDSR
+
+    torch.save(EDSR(4, 16, 64).state_dict(), folder / "edsr_baseline_x4-6b446fab.pt")
+
+
+@pytest.mark.parametrize("block", SHELL)
+def test_every_command_is_run_somewhere(block):
+    for line in commands(block):
+        for command in re.split(r" && ", line):
+            assert command.startswith(("keras-edsr ", *ELSEWHERE)), command
+
+
+@pytest.mark.parametrize("block", [block for block in SHELL if "keras-edsr" in block.values[0]])
+def test_the_commands_do_what_the_text_says(block, stand_ins):
+    if "6b446fab" in block:
+        published(stand_ins)
+    if "--output RUN" in block:
+        (stand_ins / "RUN" / "best.keras").unlink()
+        (stand_ins / "MDSR" / "best.keras").unlink()
+    for line in commands(block):
+        if line.startswith("keras-edsr ") and not line.startswith(tuple(ELSEWHERE)):
+            words = shlex.split(line, comments=True)[1:]
+            result = run(*words, *(ONE_STEP if words[0] == "train" else []))
+            assert result.exit_code == 0, f"{line}\n{result.output}"
+            if "-o" in words:
+                assert Path(words[words.index("-o") + 1]).exists(), line
+
+
+@pytest.mark.parametrize("block", blocks("README.md", "python"))
+@pytest.mark.filterwarnings("ignore:.*ran out of data.*")
+def test_the_python_runs(block, stand_ins):
+    if "6b446fab" in block:
+        published(stand_ins)
+    pairs = [(photo(200, 200)[::2, ::2], photo(200, 200))]
+    lr_hr = tf.data.Dataset.from_generator(
+        lambda: pairs, output_signature=tuple(tf.TensorSpec([None, None, 3], tf.uint8) for _ in range(2))
+    )
+    names = {
+        "keras_edsr": keras_edsr,
+        "image": photo(40, 60),
+        "tfds": SimpleNamespace(load=lambda *_, **__: lr_hr),  # tests/test_div2k.py has the real one
+    }
+    exec(re.sub(r"(steps_per_epoch|epochs)=\d+", r"\1=1", block), names)
