@@ -25,8 +25,9 @@ Flink and Dataflow (not run here; the workers need an image with Python, keras_e
         --runner DataflowRunner --project PROJECT --region europe-west4 --temp_location gs://upscaled/tmp \
         --sdk_container_image registry.example/keras-edsr-beam --experiments use_runner_v2
 
-The extra [beam] needs protobuf 6 and Pillow 12, which TensorFlow 2.21 takes, too. Where the runtime is ncnn (`auto`: it
-is installed, and TensorFlow has no GPU), workers import no TensorFlow.
+tests/test_beam_upscale.py runs it, in one process and in two. The extra [beam] needs protobuf 6 and Pillow 12, which
+TensorFlow 2.21 takes, too. Where the runtime is ncnn (`auto`: it is installed, and TensorFlow has no GPU), workers
+import no TensorFlow.
 """
 
 import argparse

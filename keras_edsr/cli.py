@@ -573,7 +573,8 @@ def _check_export_options(file_format, given):
     "models",
     multiple=True,
     type=click.Path(),
-    help="A preset, or a .keras, .pt, .pth or .safetensors file; may be repeated. Default: the presets that are here.",
+    help="A preset, a .keras, .pt, .pth or .safetensors file, or an export; may be repeated. Default: the presets that "
+    "are here.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
 @click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True, help="Of TCP.")

@@ -18,7 +18,9 @@ def main():
     """Runs every script; ends with the first that fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--large", action="store_true", help="large images too")
-    parser.add_argument("--hr", type=Path, default=HERE.parent / "images" / "train", help="photographs to train on")
+    images = HERE.parent / "images"
+    parser.add_argument("--hr", default=images / "train", help="photographs to train on, and to calibrate int8 with")
+    parser.add_argument("--test", default=images / "test", help="photographs for the exports' PSNR, such as Set5")
     args = parser.parse_args()
     large = ["--large"] * args.large
     for script, options in {
@@ -26,6 +28,7 @@ def main():
         "inference.py": large,
         "training_step.py": [],
         "input_pipeline.py": ["--hr", args.hr],
+        "exports.py": ["edsr_compact_x2", "--hr", args.test, "--calibration", args.hr],
     }.items():
         print(f"\n== {script}", flush=True)
         subprocess.run([sys.executable, HERE / script, *options], check=True)

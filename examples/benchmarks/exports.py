@@ -4,7 +4,7 @@ python examples/benchmarks/exports.py edsr_compact_x2 --hr Set5 --calibration ph
 
 PSNR is `keras_edsr.evaluate`'s on the folder of HR images, protocol "benchmark". Seconds are the whole call of
 `keras_edsr.upscale`, the least of the rounds, which take every export in turn, so that a machine whose speed drifts
-slows all of them. It needs pip install 'keras-edsr[litert,onnx,ncnn]'.
+slows all of them. It needs pip install 'keras-edsr[litert,onnx,ncnn]'. Run for README's table.
 """
 
 import argparse

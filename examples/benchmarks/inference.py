@@ -1,12 +1,13 @@
 """Seconds and peak memory of upscaling one image: `keras_edsr.upscale` against the raw runtimes, on the same weights.
 
 python examples/benchmarks/inference.py            # 256x256 and 480x320
-python examples/benchmarks/inference.py --large    # 1920x1080 too: minutes, and several GB
+python examples/benchmarks/inference.py --large    # 1920x1080 too: half an hour more, and up to 16 GB
 
 Ours is the whole call, from a uint8 image to a uint8 image; the others get a float32 array in the layout that they like
 best and are not asked to round. Each runs in a process of its own, which it holds alone for the memory; rounds take
-every candidate in turn, so that a machine whose speed drifts slows all of them. What is not installed is left out:
-pip install ncnn torch onnx onnxruntime openvino MNN
+every candidate in turn, so that a machine whose speed drifts slows all of them. At 1920x1080 each round has processes
+of its own, one after the other, whose second run is timed. What is not installed is left out: pip install ncnn torch
+onnx onnxruntime openvino MNN. Run for README's table.
 """
 
 import argparse
@@ -78,33 +79,48 @@ def report(results):
 
 def measure(folder, size, rounds, threads):
     """Returns, for each candidate, its seconds in each round and the MB it took at most."""
+    candidates = [name for name, (_, packages) in CANDIDATES.items() if all(map(importlib.util.find_spec, packages))]
+    keep = size != LARGE  # all at once would need tens of GB
     workers, pictures = {}, {}
-    for name, (_, packages) in CANDIDATES.items():
-        if not all(importlib.util.find_spec(package) for package in packages):
-            continue
-        command = [sys.executable, __file__, "--threads", str(threads), "--worker", folder, name, *map(str, size)]
-        worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet())
-        first = ask(worker, "run")  # traces, fills caches
-        pictures[name] = ask(worker, "picture")
-        if first is None or pictures[name] is None:
+    for name in candidates:
+        worker = start(folder, name, size, threads)
+        picture = ask(worker, "picture")
+        if picture is None:
             print(f"  {name}: failed")
-        elif any(abs(x - y) > TOLERANCE for x, y in zip(pictures[name], next(iter(pictures.values())), strict=True)):
-            print(f"  {name}: another picture, its mean, least and most {pictures[name]}")
+        elif any(abs(x - y) > TOLERANCE for x, y in zip(picture, next(iter(pictures.values()), picture), strict=True)):
+            print(f"  {name}: another picture, its mean, least and most {picture}")
         else:
-            workers[name] = worker
-            continue
-        worker.kill()
-        worker.communicate()
-    times = {name: [] for name in workers}
+            pictures[name], workers[name] = picture, worker if keep else None
+            if keep:
+                continue
+        end(worker)
+    times, memory = {name: [] for name in workers}, {}
     for _ in range(rounds):
-        for name, worker in workers.items():
+        for name in workers:
+            worker = workers[name] or start(folder, name, size, threads)
             time.sleep(0.1)  # the threads of the one before may still spin
             [seconds] = ask(worker, "run") or [math.nan]
             times[name].append(seconds)
-    memory = {name: ask(worker, "memory") for name, worker in workers.items()}
-    for worker in workers.values():
-        worker.communicate()
-    return {name: (times[name], memory[name][0]) for name in workers if memory[name]}
+            [memory[name]] = ask(worker, "memory") or [math.nan]
+            if not keep:
+                end(worker)
+    for worker in filter(None, workers.values()):
+        end(worker)
+    return {name: (times[name], memory[name]) for name in workers}
+
+
+def start(folder, name, size, threads):
+    """Returns a worker that has run once: that traces, and fills caches."""
+    command = [sys.executable, __file__, "--threads", str(threads), "--worker", folder, name, *map(str, size)]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=quiet())
+    ask(worker, "run")
+    return worker
+
+
+def end(worker):
+    """Ends a worker, whatever it does."""
+    worker.kill()
+    worker.communicate()
 
 
 def ask(worker, question):

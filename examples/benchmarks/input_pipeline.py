@@ -3,7 +3,7 @@
     python examples/benchmarks/input_pipeline.py --hr DIR
 
 DIR holds photographs, the larger the better: DIV2K's are 2040x1356. Every way is timed in turn, several times over,
-and the median is printed, because a shared machine is never equally fast twice.
+and the median is printed, because a shared machine is never equally fast twice. Run for README.
 """
 
 import argparse

@@ -4,6 +4,7 @@ python examples/benchmarks/startup.py            # seconds each
 python examples/benchmarks/startup.py --large    # and a photograph of 6000x4000, x2: minutes
 
 Each command runs in a new process; the rounds take them in turn. Memory is the largest resident set of the process.
+Run for README.
 """
 
 import argparse

@@ -4,6 +4,7 @@ python examples/benchmarks/training_step.py
 
 Each round takes every candidate in turn for some steps, so that a machine whose speed drifts slows all of them; the
 ratios are medians over the rounds. PyTorch is left out where it is not installed (`pip install torch`).
+Run for README.
 """
 
 import argparse

@@ -1,6 +1,8 @@
 """Upscales images by TensorFlow Serving over gRPC; needs tensorflow-serving-api (pip install 'keras-edsr[serving]').
 
 python client_grpc.py photo.jpg more/*.png -o upscaled/ --model edsr_x2 --label stable
+
+tests/test_serving.py runs it.
 """
 
 import argparse

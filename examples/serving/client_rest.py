@@ -1,6 +1,8 @@
 """Upscales images by TensorFlow Serving over REST, with nothing but Python's own library.
 
 python client_rest.py photo.jpg more/*.png -o upscaled/ --model edsr_x2 --label stable
+
+tests/test_serving.py runs it.
 """
 
 import argparse

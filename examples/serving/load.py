@@ -1,6 +1,8 @@
 """How long a server takes when several clients ask at once: a bounded number of requests, of this machine's by default.
 
 python load.py photo.jpg --requests 200 --clients 4 --model edsr_x2
+
+tests/test_serving.py runs it.
 """
 
 import argparse

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._version import __version__
 from ..data.sources import match_images
-from ..image_io import write_image
+from ..image_io import replace_folder, write_image
 from . import crops
 from .measures import Image, check_request
 from .page import GENERATOR, About, Pictures, Shown, page
@@ -259,10 +259,7 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
     try:
         yield part
         if folder.is_dir():
-            old = part.with_suffix(".old")
-            folder.rename(old)  # a folder can't be renamed onto one that holds something
-            part.rename(folder)
-            shutil.rmtree(old)
+            replace_folder(part, folder)
         else:
             part.rename(folder)
     finally:

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ..image_io import replace_folder
+
 
 def check_target(target: Path, overwrite: bool, is_ours: Callable[[Path], bool] | None = None) -> None:
     """Finds out, before the work, whether a target can be written.
@@ -56,7 +58,7 @@ def whole_target(
     try:
         yield part
         if target.is_dir():
-            _replace_folder(part, target)
+            replace_folder(part, target)
         else:
             os.replace(part, target)
     except OSError as error:
@@ -66,15 +68,3 @@ def whole_target(
             shutil.rmtree(part, ignore_errors=True)
         else:
             part.unlink(missing_ok=True)
-
-
-def _replace_folder(part, target):
-    """No folder is renamed onto another: the old one steps aside first."""
-    old = part.with_name(f"{part.name}.old")
-    target.rename(old)
-    try:
-        part.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

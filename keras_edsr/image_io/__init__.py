@@ -9,7 +9,7 @@ from .formats import SUFFIXES, check_fits
 from .picture import Picture
 from .pillow import MAX_PIXELS, eight_bits, from_pillow, to_pillow
 from .reading import count_pixels, decode_image, decode_picture, read_image, read_picture, read_size
-from .writing import whole_file, write_image, write_picture
+from .writing import replace_folder, whole_file, write_image, write_picture
 
 __all__ = [
     "MAX_PIXELS",
@@ -25,6 +25,7 @@ __all__ = [
     "read_image",
     "read_picture",
     "read_size",
+    "replace_folder",
     "to_pillow",
     "whole_file",
     "write_image",

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import logging
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,28 @@ def whole_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Gives a folder the place of another, which is removed.
+
+    None can be renamed onto one that holds something, so the other steps aside first, and back if that fails.
+
+    Args:
+        new: Path of a folder on the same file system.
+        folder: Path of the folder in whose place it comes.
+
+    Raises:
+        OSError: It can't; both are as they were.
+    """
+    old = new.with_name(f"{new.name}.old")
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 # === What a format can't hold ===
