@@ -42,6 +42,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--large", action="store_true", help="1920x1080 too")
+    parser.add_argument("--large-rounds", type=int, default=3, help="of these")
     parser.add_argument("--only", default="", help="networks whose name contains this")
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     parser.add_argument("--prepare", nargs=5, help=argparse.SUPPRESS)
@@ -63,7 +64,8 @@ def main():
                 subprocess.run(command, check=True, env=quiet(), stdout=subprocess.DEVNULL)
             for size in [*SIZES, *[LARGE] * args.large]:
                 print(f"\n{name}, LR {size[1]}x{size[0]}")
-                report(measure(folder, size, args.rounds, args.threads))
+                rounds = args.large_rounds if size == LARGE else args.rounds
+                report(measure(folder, size, rounds, args.threads))
 
 
 def report(results):
@@ -79,34 +81,30 @@ def report(results):
 
 def measure(folder, size, rounds, threads):
     """Returns, for each candidate, its seconds in each round and the MB it took at most."""
-    candidates = [name for name, (_, packages) in CANDIDATES.items() if all(map(importlib.util.find_spec, packages))]
+    names = [name for name, (_, packages) in CANDIDATES.items() if all(map(importlib.util.find_spec, packages))]
     keep = size != LARGE  # all at once would need tens of GB
-    workers, pictures = {}, {}
-    for name in candidates:
-        worker = start(folder, name, size, threads)
-        picture = ask(worker, "picture")
-        if picture is None:
-            print(f"  {name}: failed")
-        elif any(abs(x - y) > TOLERANCE for x, y in zip(picture, next(iter(pictures.values()), picture), strict=True)):
-            print(f"  {name}: another picture, its mean, least and most {picture}")
-        else:
-            pictures[name], workers[name] = picture, worker if keep else None
-            if keep:
-                continue
-        end(worker)
-    times, memory = {name: [] for name in workers}, {}
-    for _ in range(rounds):
-        for name in workers:
-            worker = workers[name] or start(folder, name, size, threads)
+    workers = {name: start(folder, name, size, threads) for name in names} if keep else {}
+    times, memory, pictures = {name: [] for name in names}, {}, []
+    for number in range(rounds):
+        for name in list(times):
+            worker = workers.get(name) or start(folder, name, size, threads)
             time.sleep(0.1)  # the threads of the one before may still spin
             [seconds] = ask(worker, "run") or [math.nan]
             times[name].append(seconds)
             [memory[name]] = ask(worker, "memory") or [math.nan]
-            if not keep:
+            if number == 0:
+                picture = ask(worker, "picture")
+                first = pictures[0] if pictures else picture
+                if picture is None or any(abs(x - y) > TOLERANCE for x, y in zip(picture, first, strict=True)):
+                    print(f"  {name}: failed, or another picture; its mean, least and most: {picture}")
+                    del times[name]
+                else:
+                    pictures.append(picture)
+            if not keep or name not in times:
                 end(worker)
-    for worker in filter(None, workers.values()):
-        end(worker)
-    return {name: (times[name], memory[name]) for name in workers}
+    for name in times if keep else ():
+        end(workers[name])
+    return {name: (times[name], memory[name]) for name in times}
 
 
 def start(folder, name, size, threads):
