@@ -64,6 +64,8 @@ def test_an_mdsr_has_a_tuple_of_scales_an_edsr_one(model, scale, kept, scales):
         ({"learning_rate": float("nan")}, "`learning_rate` must be positive"),
         ({"learning_rate": "high"}, "`learning_rate` must be positive"),
         ({"final_learning_rate": -1e-6}, "`final_learning_rate` must be 0 or more"),
+        ({"final_learning_rate": 1e-5}, "`final_learning_rate` is for schedule='cosine'.*Received: .*halving.*=1e-05"),
+        ({"schedule": "cosine", "halve_every": 5}, "`halve_every` is for schedule='halving'.*Received: .*cosine.*=5"),
         ({"beta_1": 1}, r"`beta_1` must be in \[0, 1\)"),
         ({"beta_2": -0.1}, r"`beta_2` must be in \[0, 1\)"),
         ({"epsilon": 0}, "`epsilon` must be positive"),

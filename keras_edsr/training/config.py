@@ -99,7 +99,7 @@ class TrainConfig:
         devices: Integer, GPUs (CPUs where there are none) that share each batch; None for all GPUs.
 
     Raises:
-        ValueError: A value is out of its range.
+        ValueError: A value is out of its range, or would be ignored.
     """
 
     output: str
@@ -157,6 +157,12 @@ class TrainConfig:
                 raise ValueError(
                     f"`{name}` must come with `{of}`: it holds the LR images of those. "
                     f"Received: {name}={getattr(self, name)!r} alone."
+                )
+        for name, schedule in {"halve_every": "halving", "final_learning_rate": "cosine"}.items():
+            if self.schedule != schedule and getattr(self, name) != getattr(TrainConfig, name):
+                raise ValueError(
+                    f"`{name}` is for schedule={schedule!r}. "
+                    f"Received: schedule={self.schedule!r} with {name}={getattr(self, name)!r}."
                 )
         if self.degradation != "bicubic" and self.div2k is None:
             raise ValueError(
