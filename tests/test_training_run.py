@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from runs import TINY, write_data
 
-from keras_edsr.training import TrainConfig
+from keras_edsr.training import TrainConfig, train
 from keras_edsr.training.run import Progress, RunFolder
 
 
@@ -244,3 +245,38 @@ def test_a_configuration_that_cannot_be_read_is_named(run):
     run.config.write_text("{")
     with pytest.raises(ValueError, match=r"config\.json is no training configuration"):
         run.check(config())
+
+
+# === Two at once ===
+
+
+def test_a_second_process_may_not_train_here(tmp_path):
+    with RunFolder(tmp_path).held():
+        second = RunFolder(tmp_path)
+        with pytest.raises(ValueError, match=rf"Another process trains in {tmp_path}\. Wait .*"), second.held():
+            pass
+    with RunFolder(tmp_path).held():
+        pass
+
+
+def test_training_holds_its_folder(tmp_path):
+    data = write_data(tmp_path)
+    found = []
+
+    def start_again(step, steps, loss):
+        with pytest.raises(ValueError, match="Another process trains"):
+            train(made)
+        found.append(step)
+
+    made = TrainConfig(output=str(tmp_path / "run"), **data, **{**TINY, "steps": 1})
+    train(made, start_again)
+    assert found == [1]
+
+
+def test_a_file_system_without_locks_does_not_keep_from_training(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with RunFolder(tmp_path).held(), RunFolder(tmp_path).held():
+        pass

@@ -1,13 +1,16 @@
 """The folder of a run: its configuration, its checkpoint, its weights."""
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,13 @@ import numpy as np
 
 from ..image_io import whole_file
 from .config import TrainConfig
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger("keras_edsr")
 
 # These change where a run ends or who watches it, not the steps that it has taken.
 _MAY_CHANGE = {"output", "steps"}
@@ -69,8 +79,32 @@ class RunFolder:
         elif self.path.exists() and not self.path.is_dir():
             raise ValueError(f"`output` must be a folder. Received: {self.path}, which is a file.")
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Makes the folder, and keeps other processes from training here until the block ends.
+
+        Not on file systems without locks, nor on Windows.
+
+        Raises:
+            ValueError: Another process trains here.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            if fcntl is not None:
+                folder = os.open(self.path, os.O_RDONLY)
+                stack.callback(os.close, folder)
+                try:
+                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise ValueError(
+                        f"Another process trains in {self.path}. Wait until it ends, or name another folder."
+                    ) from None
+                except OSError as error:
+                    logger.debug("No lock on %s: %s.", self.path, error)
+            yield
+
     def open(self, config: TrainConfig, workers: int = 1) -> None:
-        """Makes the folder, or takes up the one that is there, and notes this start in it.
+        """Makes the folder, or takes up the one that is there, and notes this start in it. Hold it meanwhile.
 
         Args:
             config: The run.

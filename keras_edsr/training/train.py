@@ -63,7 +63,8 @@ def train(config: TrainConfig, progress: Callable[[int, int, float], None] | Non
         Path of the best weights, or of the last ones when there was no validation.
 
     Raises:
-        ValueError: The configuration, the data or the folder do not fit; the message says which.
+        ValueError: The configuration, the data or the folder do not fit, or another process trains there; the message
+            says which.
         ArithmeticError: The loss spiked too many times in a row, or the weights are not finite.
         OSError: A file cannot be written; the checkpoint before it stays.
         ConnectionError: Another worker did not come, was lost, or ended with an error.
@@ -83,14 +84,15 @@ def _train(config, workers, progress):
     keras.utils.set_random_seed(config.seed)
     with workers.strategy.scope():
         model = build_model(config, warm_start=not run.checkpoint.exists())
-    if workers.is_chief:
-        run.open(config, workers.count)
-    check_folder(workers, run)
-    session = _Session(config, run, model, batches, validation, progress, workers)
-    with _stop_on_signals(session):
-        while session.progress.step < config.steps and not session.agree_to_stop():
-            session.run_epoch()
-        workers.any(False)  # the chief has written the last checkpoint
+    with run.held() if workers.is_chief else contextlib.nullcontext():
+        if workers.is_chief:
+            run.open(config, workers.count)
+        check_folder(workers, run)
+        session = _Session(config, run, model, batches, validation, progress, workers)
+        with _stop_on_signals(session):
+            while session.progress.step < config.steps and not session.agree_to_stop():
+                session.run_epoch()
+            workers.any(False)  # the chief has written the last checkpoint
     if session.progress.step < config.steps:
         logger.warning("Stopped at step %d of %d.", session.progress.step, config.steps)
         raise Stopped(0)
