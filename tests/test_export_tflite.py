@@ -7,7 +7,7 @@ from reference import images
 
 from keras_edsr.evaluation import evaluate
 from keras_edsr.export import tflite
-from keras_edsr.export.int8 import calibration_crops, network
+from keras_edsr.export.int8 import balanced, calibration_crops, network
 from keras_edsr.export.tflite import export_tflite
 from keras_edsr.image_io import write_image
 from keras_edsr.models import EDSR, MDSR
@@ -185,6 +185,48 @@ def test_crops_have_the_models_channels(photos):
 def test_the_smallest_image_can_be_calibrated_on(tmp_path):
     write_image(tmp_path / "0.png", np.full((1, 1, 3), 7, np.uint8))
     assert [crop.shape for crop in calibration_crops(tmp_path, 3)] == [(1, 1, 3)] * 2
+
+
+# === Channels of like ranges ===
+
+
+def uneven(kind="edsr", **settings):
+    """A network one of whose channels is much larger than the others, as in those that were trained long."""
+    model = model_of(kind, **settings)
+    head = model.get_layer("head")
+    head.kernel.assign(head.kernel * np.array([50, 1, 1, 0] * 2))
+    return model
+
+
+def largest_on_head(model, about, crop):
+    found = {}
+    network(model, about, about.scales[0], crop[None], lambda name, x: found.setdefault(name, x))
+    return np.abs(found["head"]).max(axis=(0, 1, 2))
+
+
+@pytest.mark.parametrize("kind", ["edsr", "mdsr", "branch"])
+def test_the_balanced_network_is_the_same(kind, photos):
+    model = uneven("mdsr").branch(3) if kind == "branch" else uneven(kind)
+    before = model.get_weights()
+    result = balanced(model, about_model(model), calibration_crops(photos, 3))
+    x = images(*SMALL)
+    outputs = model(x), result(x)
+    if kind == "mdsr":
+        outputs = tuple([each[f"x{scale}"] for scale in (2, 3)] for each in outputs)
+        for expected_sr, sr in zip(*outputs, strict=True):
+            np.testing.assert_allclose(sr, expected_sr, rtol=1e-4, atol=2e-3)
+    else:
+        np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-4, atol=2e-3)
+    for old, now in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, now)
+
+
+def test_the_channels_of_a_balanced_network_are_closer_together(photos):
+    model = uneven()
+    about, crops = about_model(model), list(calibration_crops(photos, 3))
+    old, now = (largest_on_head(each, about, crops[0]) for each in (model, balanced(model, about, crops)))
+    assert (now > 0).sum() == (old > 0).sum() == 6  # two have no values, and no range
+    assert np.ptp(np.log(now[now > 0])) < 0.7 * np.ptp(np.log(old[old > 0]))
 
 
 # === Signatures and sizes ===

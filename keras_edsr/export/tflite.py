@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from ..runtimes.about import KEY, About, about_model
 from ..runtimes.tflite import is_installed
-from .int8 import find_ranges, rounded_network
+from .int8 import balanced, calibration_crops, find_ranges, rounded_network
 from .target import whole_target
 from .verify import check_export
 from .weights import in_float32
@@ -132,7 +132,9 @@ def _exact(model, about):
 
 
 def _rounded(model, about, calibration):
-    ranges = find_ranges(model, about, calibration)
+    crops = list(calibration_crops(calibration, about.channels))
+    model = balanced(model, about, crops)
+    ranges = find_ranges(model, about, crops)
     return {scale: rounded_network(model, about, scale, ranges[scale]) for scale in about.scales}
 
 
