@@ -68,7 +68,10 @@ def stand_ins(tmp_path, monkeypatch):
     for name, model in {"RUN": x2, "NEXT": x2, "MDSR": mdsr}.items():
         (tmp_path / name).mkdir()
         model.save(tmp_path / name / "best.keras")
-    for name in ("photos", "holdout", "Set5", "results", "more/sub"):
+    (tmp_path / "photos").mkdir()
+    for path in sorted((ROOT / "examples" / "images" / "train").iterdir()):  # int8 is calibrated on them
+        Image.open(path).convert("RGB").crop((100, 50, 300, 250)).save(tmp_path / "photos" / f"{path.stem}.png")
+    for name in ("holdout", "Set5", "results", "more/sub"):
         write_photos(tmp_path / name, 2, height=200, width=200)
     for name in ("DIV2K_train_HR", "DIV2K_valid_HR"):
         write_photos(tmp_path / "DIV2K" / name, 2, height=200, width=200)
