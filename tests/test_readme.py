@@ -113,7 +113,6 @@ def test_the_commands_do_what_the_text_says(block, stand_ins):
 
 
 @pytest.mark.parametrize("block", blocks("README.md", "python"))
-@pytest.mark.filterwarnings("ignore:.*ran out of data.*")
 def test_the_python_runs(block, stand_ins):
     if "6b446fab" in block:
         published(stand_ins)

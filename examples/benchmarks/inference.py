@@ -1,7 +1,7 @@
 """Seconds and peak memory of upscaling one image: `keras_edsr.upscale` against the raw runtimes, on the same weights.
 
 python examples/benchmarks/inference.py            # 256x256 and 480x320
-python examples/benchmarks/inference.py --large    # 1920x1080 too: half an hour more, and up to 16 GB
+python examples/benchmarks/inference.py --large    # 1920x1080 too: half an hour more; what lacks memory fails
 
 Ours is the whole call, from a uint8 image to a uint8 image; the others get a float32 array in the layout that they like
 best and are not asked to round. Each runs in a process of its own, which it holds alone for the memory; rounds take

@@ -162,7 +162,8 @@ class TrainConfig:
             if self.schedule != schedule and getattr(self, name) != getattr(TrainConfig, name):
                 raise ValueError(
                     f"`{name}` is for schedule={schedule!r}. "
-                    f"Received: schedule={self.schedule!r} with {name}={getattr(self, name)!r}."
+                    f"Received: schedule={self.schedule!r} with {name}={getattr(self, name)!r}. "
+                    "Leave it out, or pass that schedule."
                 )
         if self.degradation != "bicubic" and self.div2k is None:
             raise ValueError(
