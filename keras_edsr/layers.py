@@ -4,6 +4,7 @@ import math
 import numbers
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 from .image_ops import DIV2K_MEAN
@@ -152,7 +153,9 @@ class ScaledResBlock(layers.Layer):
         residual = self.conv_2(self.conv_1(inputs))
         if self.residual_scaling != 1:
             residual = residual * self.residual_scaling
-        return inputs + residual
+        # Between convolution and sum, so that TensorFlow does not fuse them: oneDNN's kernel of both keeps pointers
+        # from call to call (seen in 2.21); with requests at once a server crashes, or gives one the other's pixels.
+        return inputs + tf.ensure_shape(residual, inputs.shape)
 
     def compute_output_shape(self, input_shape):
         return input_shape

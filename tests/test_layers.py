@@ -1,4 +1,7 @@
 import inspect
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -99,6 +102,30 @@ def test_a_block_is_its_formula(kernel_size, residual_scaling):
 def test_a_block_of_residual_scaling_0_changes_nothing():
     x = images(1, 5, 5, 3)
     np.testing.assert_array_equal(ScaledResBlock(3, residual_scaling=0.0)(x), x)
+
+
+CONVOLUTIONS = """
+import tensorflow as tf
+from keras_edsr.layers import ScaledResBlock
+
+blocks = [ScaledResBlock(4), ScaledResBlock(4)]
+run = tf.function(lambda x: blocks[1](blocks[0](x)), [tf.TensorSpec([None, None, None, 4])], autograph=False)
+run(tf.zeros([1, 8, 8, 4]))
+"""
+
+
+def test_a_block_is_safe_to_run_in_threads():
+    """Its sum must stay an operation of its own, for the kernel of convolution and sum is not safe in TensorFlow 2.21.
+
+    The crash itself is rare; `test_tensorflow_s_c_loader_runs_it_without_python` saw it once in twelve runs.
+    """
+    env = {**os.environ, "ONEDNN_VERBOSE": "1"}
+    done = subprocess.run([sys.executable, "-c", CONVOLUTIONS], env=env, capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if "exec" in line and ",convolution," in line]
+    if not lines:
+        pytest.skip("TensorFlow runs convolutions without oneDNN here")
+    assert len(lines) == 4
+    assert not [line for line in lines if "sum" in line]
 
 
 def test_a_block_refuses_other_channels_than_its_filters():

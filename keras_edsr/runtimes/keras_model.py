@@ -40,8 +40,7 @@ class KerasRuntime:
         self._functions = {
             scale: _trace(keras.Function(model.input, outputs[f"x{scale}"]), self.channels) for scale in self.scales
         }
-        # One run at a time, which takes all cores anyway. TensorFlow 2.21 with oneDNN crashes when threads run one
-        # function at once on inputs of different sizes; two functions don't disturb each other.
+        # One run at a time, which takes all cores anyway, and the memory of one.
         self._lock = threading.Lock()
 
     def bytes_per_pixel(self, scale):
