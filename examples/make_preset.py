@@ -73,6 +73,7 @@ def main():
     parser.add_argument("--eval", type=Path, required=True, help="folder with Set5 and Set14")
     parser.add_argument("--output", type=Path, default=Path("keras_edsr/weights"))
     parser.add_argument("--from-preset", default=None, help="name of the preset that the run began from")
+    parser.add_argument("--prepared-by", default=None, help="commands that made the run's HR folder, for the card")
     args = parser.parse_args()
     config = TrainConfig.load(args.run / "config.json")
     history = json.loads((args.run / "history.json").read_text())
@@ -95,7 +96,7 @@ def main():
     }
     write(folder / "config.json", json.dumps(about, indent=1) + "\n")
     write(folder / "curve.svg", curve(history, model.scales))
-    rounds = training(config, history, args.run, args.from_preset)
+    rounds = training(config, history, args.run, args.from_preset, args.prepared_by)
     if args.from_preset == args.name:  # a further round: the card says all of them
         rounds = training_of_card((folder / "MODEL_CARD.md").read_text()) + "\n\n" + rounds
     write(folder / "MODEL_CARD.md", card(args.name, model, config, scores, rounds))
@@ -138,15 +139,16 @@ def card(name, model, config, scores, rounds):
     )
 
 
-def training(config, history, run, begun_from):
-    """Returns what a run took, and its command."""
+def training(config, history, run, begun_from, prepared_by):
+    """Returns what a run took, and its commands."""
     begun = f" It began from the weights of `{begun_from}`." if begun_from else ""
     text = (
         f"{config.steps:,} steps of {config.batch_size} LR patches of {config.patch_size}x{config.patch_size}, seed "
         f"{config.seed}, {hours(run, config, history):.1f} hours on two AMD EPYC cores that did other work beside it, "
         f"{date(run)}.{begun}"
     )
-    return f"{textwrap.fill(text, 120)}\n\n```sh\n{command(config, begun_from)}\n```"
+    commands = "\n".join(filter(None, [prepared_by, command(config, begun_from)]))
+    return f"{textwrap.fill(text, 120)}\n\n```sh\n{commands}\n```"
 
 
 def training_of_card(text):
