@@ -96,8 +96,9 @@ def main():
     }
     write(folder / "config.json", json.dumps(about, indent=1) + "\n")
     write(folder / "curve.svg", curve(history, model.scales))
-    rounds = training(config, history, args.run, args.from_preset, args.prepared_by)
-    if args.from_preset == args.name:  # a further round: the card says all of them
+    further = args.from_preset == args.name  # a further round: the card says all of them
+    rounds = training(config, history, args.run, args.from_preset, args.prepared_by, further)
+    if further:
         rounds = training_of_card((folder / "MODEL_CARD.md").read_text()) + "\n\n" + rounds
     write(folder / "MODEL_CARD.md", card(args.name, model, config, scores, rounds))
     print(folder)
@@ -139,9 +140,10 @@ def card(name, model, config, scores, rounds):
     )
 
 
-def training(config, history, run, begun_from, prepared_by):
+def training(config, history, run, begun_from, prepared_by, further):
     """Returns what a run took, and its commands."""
-    begun = f" It began from the weights of `{begun_from}`." if begun_from else ""
+    begun = "the round before" if further else f"`{begun_from}`"
+    begun = f" It began from the weights of {begun}." if begun_from else ""
     text = (
         f"{config.steps:,} steps of {config.batch_size} LR patches of {config.patch_size}x{config.patch_size}, seed "
         f"{config.seed}, {hours(run, config, history):.1f} hours on two AMD EPYC cores that did other work beside it, "
