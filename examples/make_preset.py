@@ -73,10 +73,11 @@ def main():
     parser.add_argument("--eval", type=Path, required=True, help="folder with Set5 and Set14")
     parser.add_argument("--output", type=Path, default=Path("keras_edsr/weights"))
     parser.add_argument("--from-preset", default=None, help="name of the preset that the run began from")
+    parser.add_argument("--earlier", type=Path, nargs="*", default=[], help="runs before it, for the curve")
     parser.add_argument("--prepared-by", default=None, help="commands that made the run's HR folder, for the card")
     args = parser.parse_args()
     config = TrainConfig.load(args.run / "config.json")
-    history = json.loads((args.run / "history.json").read_text())
+    history = read_history(args.run)
     model = load_model(args.run / "last.keras")
     folder = args.output / args.name
     model.save_to_preset(folder, overwrite=True)
@@ -95,13 +96,18 @@ def main():
         },
     }
     write(folder / "config.json", json.dumps(about, indent=1) + "\n")
-    write(folder / "curve.svg", curve(history, model.scales))
+    write(folder / "curve.svg", curve([*map(read_history, args.earlier), history], model.scales))
     further = args.from_preset == args.name  # a further round: the card says all of them
     rounds = training(config, history, args.run, args.from_preset, args.prepared_by, further)
     if further:
         rounds = training_of_card((folder / "MODEL_CARD.md").read_text()) + "\n\n" + rounds
     write(folder / "MODEL_CARD.md", card(args.name, model, config, scores, rounds))
     print(folder)
+
+
+def read_history(run):
+    """Returns the rows of a run, one for each epoch."""
+    return json.loads((run / "history.json").read_text())
 
 
 def measure(model, images):
@@ -198,9 +204,14 @@ def date(run):
 # === The curve ===
 
 
-def curve(history, scales, width=640, height=300, margin=52):
-    """Returns an SVG of the PSNR on Set5 against the steps, a line for each scale."""
+def curve(rounds, scales, width=640, height=300, margin=52):
+    """Returns an SVG of the PSNR on Set5 against the steps, a line for each scale; `rounds` are histories, in a row."""
     names = ["val_psnr"] if len(scales) == 1 else [f"val_psnr_x{s}" for s in scales]
+    history, ends = [], []
+    for rows in rounds:
+        before = ends[-1] if ends else 0
+        history += [{**row, "step": before + row["step"]} for row in rows]
+        ends.append(history[-1]["step"])
     steps = [row["step"] for row in history]
     values = [row[name] for row in history for name in names]
     low, high = min(values) - 0.1, max(values) + 0.1
@@ -219,8 +230,9 @@ def curve(history, scales, width=640, height=300, margin=52):
     for value in (low, high):
         y = at(0, value).split(",")[1]
         parts.append(f'<text x="{margin - 6}" y="{y}" text-anchor="end">{value:.1f}</text>')
-    for step in (0, steps[-1]):
+    for step in (0, *ends):
         x, y = at(step, low).split(",")
+        parts.append(f'<line x1="{x}" y1="{y}" x2="{x}" y2="{margin}" stroke="#bbb" stroke-dasharray="2 4"/>')
         parts.append(f'<text x="{x}" y="{float(y) + 18:.1f}" text-anchor="middle">{step}</text>')
     box = f'<rect x="{margin}" y="{margin}" width="{width - 2 * margin}" height="{height - 2 * margin}"'
     return (
