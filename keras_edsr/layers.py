@@ -154,7 +154,7 @@ class ScaledResBlock(layers.Layer):
         if self.residual_scaling != 1:
             residual = residual * self.residual_scaling
         # Between convolution and sum, so that TensorFlow does not fuse them: oneDNN's kernel of both keeps pointers
-        # from call to call (seen in 2.21); with requests at once a server crashes, or gives one the other's pixels.
+        # from call to call (seen in 2.21); with requests at once a server crashes, or could mix their pixels.
         return inputs + tf.ensure_shape(residual, inputs.shape)
 
     def compute_output_shape(self, input_shape):

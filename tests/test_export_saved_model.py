@@ -353,7 +353,10 @@ def tensor_names(folder, signature):
 
 
 def ask_c_session(folder, requests, tmp_path):
-    """Sends requests (signature, array) through a process that has no TensorFlow in Python."""
+    """Sends requests (signature, array) through a process that has no TensorFlow in Python.
+
+    Returns the answers, and the log of what oneDNN ran.
+    """
     jobs = []
     for signature, array in requests:
         inputs, outputs = tensor_names(folder, signature)
@@ -361,9 +364,10 @@ def ask_c_session(folder, requests, tmp_path):
     path = tmp_path / "jobs"
     path.write_bytes(pickle.dumps(jobs))
     command = [sys.executable, str(TESTS / "c_session.py"), str(folder), str(path)]
-    done = subprocess.run(command, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, capture_output=True, text=True)
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "ONEDNN_VERBOSE": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return pickle.loads(path.read_bytes())
+    return pickle.loads(path.read_bytes()), done.stdout
 
 
 def test_tensorflow_s_c_loader_runs_it_without_python(edsr, exported, tmp_path):
@@ -372,13 +376,24 @@ def test_tensorflow_s_c_loader_runs_it_without_python(edsr, exported, tmp_path):
     files = np.array([encoded(frames[0]), b"", PNG_FILE[:60], encoded(frames[1], "JPEG")], object)
     requests = [("upscale_uint8", frame[None]) for frame in frames]
     requests += [("upscale_bytes", files), ("upscale_uint8", np.zeros((1, 80, 80, 3), np.uint8))]
-    *answers, of_files, refused = ask_c_session(exported, requests, tmp_path)
+    (*answers, of_files, refused), _ = ask_c_session(exported, requests, tmp_path)
     for frame, [sr] in zip(frames, answers, strict=True):
         np.testing.assert_array_equal(sr[0], upscale(edsr, frame))
     data, statuses = of_files
     assert [status.decode() for status in statuses] == [OK, UNREADABLE, UNREADABLE, OK]
     np.testing.assert_array_equal(decoded(data[0]), upscale(edsr, frames[0]))
     assert "too large: the request comes to 6400 pixels, and this model takes 5000" in refused
+
+
+def test_no_signature_fuses_a_sum_with_a_convolution(exported, exported_mdsr, tmp_path):
+    """That kernel is not safe for requests at once: see `ScaledResBlock`."""
+    for folder, scales in ((exported, [""]), (exported_mdsr, ["x2_", "x3_"])):
+        requests = [(f"{scale}upscale_uint8", pixels_of(7, 9, 3)[None]) for scale in scales]
+        _, log = ask_c_session(folder, requests, tmp_path)
+        convolutions = [line for line in log.splitlines() if "exec" in line and ",convolution," in line]
+        if not convolutions:
+            pytest.skip("TensorFlow runs convolutions without oneDNN here")
+        assert not [line for line in convolutions if "sum" in line]
 
 
 # === What lies beside the graph ===
