@@ -7,6 +7,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 SHARED_DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+SHARED_FAULTS = SHARED_DATA.with_name("faults")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,3 +30,11 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("no real images: ../shared/data is not present")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def shared_faults() -> Path:
+    """The folder of files that came out wrong once, each with the right value."""
+    if not SHARED_FAULTS.is_dir():
+        pytest.skip("no files of faults: ../shared/faults is not present")
+    return SHARED_FAULTS

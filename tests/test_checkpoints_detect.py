@@ -264,10 +264,57 @@ def test_the_moving_average_is_preferred():
         ({"weights": {"w": 1}, 3: 4}, "it holds weights, 3"),
         ({"state": {}, "param_groups": []}, "optimizer"),
         ({"params": {}}, "no state dict"),
-        ({"w": tensor(1), "epoch": 3}, "something else: epoch"),
-        ({"w": tensor(1), 7: tensor(1)}, "something else: 7"),
+        ({"w": tensor(1), 7: tensor(1)}, "have no names, but 7"),
+        ({"seed": tensor(2), "a": {"w": tensor(1, 1, 1, 1)}, "b": {"w": tensor(1, 1, 1, 1)}}, "no EDSR"),
     ],
 )
 def test_what_holds_no_state_dict_is_refused(tree, says):
     with pytest.raises(CheckpointError, match=says):
-        find_state(tree)
+        detect(find_state(tree)[0])
+
+
+def counter(dtype="int64", shape=()):
+    return Tensor(Storage(dtype, 1), 0, shape, (1,) * len(shape))
+
+
+@pytest.mark.parametrize("key", ["model", "state_dict", "params", "params_ema", "generator", "network_of_mine"])
+@pytest.mark.parametrize("beside", [tensor(5056), counter(), counter("float32"), counter("bool", (1,)), 3, [tensor(2)]])
+def test_what_stands_beside_a_state_dict_is_no_part_of_it(key, beside):
+    state = tensors(edsr().shapes())
+    optimizer = {"state": {0: {"exp_avg": tensor(3, 3, 3, 3)}}, "param_groups": []}
+    tree = {"beside": beside, key: state, "optimizer": optimizer}
+    assert find_state(tree) == (state, (key,))
+    assert find_state({"checkpoint": tensor(1), "model": tree}) == (state, ("model", key))
+
+
+@pytest.mark.parametrize(
+    "counters",
+    [
+        {"n_averaged": counter()},
+        {"step_counter": counter()},
+        {"module.step_counter": counter("float32")},
+        {"step_counter": counter("int32", (1,)), "epoch": 7, "note": "text"},
+        {"decay": counter("float32"), "num_updates": counter("int32")},
+        {"of_my_own": counter("uint8")},
+    ],
+)
+@pytest.mark.parametrize("prefix", ["", "module.", "module.module."])
+def test_counters_among_the_weights_are_left_out(counters, prefix):
+    state = tensors(edsr().shapes())
+    tree = {**counters, **{prefix + name: value for name, value in state.items()}}
+    assert find_state(tree)[0] == state
+    assert find_state({"model": tree, "rng": tensor(16)})[0] == state
+
+
+def test_a_number_that_may_belong_to_the_network_is_not_left_out():
+    state = tensors(edsr().shapes()) | {"body.0.res_scale": counter("float32")}
+    found, _ = find_state(state)
+    assert "body.0.res_scale" in complaint(found, detect(found))
+
+
+def test_a_dict_that_is_met_again_and_again_is_looked_at_once():
+    tree = {"w": 1}
+    for _ in range(8):
+        tree = dict.fromkeys(map(str, range(2000)), tree)
+    with pytest.raises(CheckpointError, match="no state dict"):
+        find_state({"model": tree})

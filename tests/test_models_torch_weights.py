@@ -475,3 +475,40 @@ def test_what_is_written_is_a_pickle_of_three_names():
         "torch.FloatStorage",
         "torch._utils._rebuild_tensor_v2",
     }
+
+
+# === What trainers write beside the weights ===
+
+
+@pytest.mark.parametrize("name", ["rng_state", "best_as_tensor", "epoch_as_tensor", "nothing_beside"])
+def test_a_bare_tensor_beside_the_state_dict_is_no_part_of_the_network(shared_faults, name):
+    folder = shared_faults / "checkpoint_tensor_beside"
+    model = load_torch(folder / f"{name}.pt")
+    expected = np.load(folder / "expected.npy")  # PyTorch's own output
+    assert np.abs(model.predict(np.load(folder / "input.npy"), verbose=0) - expected).max() < 0.01
+
+
+@pytest.mark.slow  # imports PyTorch
+def test_weights_that_pytorch_averaged_are_read(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+    class Network(torch.nn.Module):
+        pass
+
+    state = torch.load(GOLDEN / "edsr_x2.pt")
+    network = Network()
+    for name, value in state.items():
+        module = network
+        *path, last = name.split(".")
+        for part in path:
+            if not hasattr(module, part):
+                module.add_module(part, torch.nn.Module())
+            module = getattr(module, part)
+        module.register_parameter(last, torch.nn.Parameter(value))
+    averaged = torch.optim.swa_utils.AveragedModel(network)
+    averaged.update_parameters(network)
+    torch.save(averaged.state_dict(), tmp_path / "averaged.pt")
+    torch.save(state | {"step_counter": torch.tensor(7)}, tmp_path / "counted.pt")
+    expected = run(load_torch(GOLDEN / "edsr_x2.pt"))
+    for name in ("averaged.pt", "counted.pt"):
+        np.testing.assert_array_equal(run(load_torch(tmp_path / name)), expected)

@@ -12,12 +12,20 @@ from .tensors import CheckpointError, Tensor
 
 # The keys that hold it, the better first: BasicSR's moving average is what it evaluates.
 _CONTAINERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator", "net_g")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "generator.", "net_g.")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "generator.", "net_g.", "ema_model.")
 _MAX_DEPTH = 4
+
+# What wrappers and trainers count among the weights: torch's AveragedModel and BatchNorm, LitEma, ema-pytorch, and
+# trainers' own. Whole numbers are left out by any name.
+_COUNTERS = re.compile(
+    r"(.*\.)?(n_averaged|num_batches_tracked|num_updates|decay|initted|(global_)?(step|epoch|iter(ation)?)s?(_counter)?)"
+)
 
 
 def find_state(tree: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Finds the state dict in what a file holds, and takes off what wrappers put before its names.
+    """Finds the state dict in what a file holds, and removes what wrappers put before its names.
+
+    What stands beside a state dict, of whatever type, and what wrappers count within it are left out.
 
     Args:
         tree: As `reader.read_file` gives.
@@ -26,35 +34,68 @@ def find_state(tree: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:
         The tensors by name, and the keys and prefixes that they lay under, such as ("params_ema", "module.").
 
     Raises:
-        CheckpointError: There is none, or several that could be it.
+        CheckpointError: If there is none, or several that could be it.
     """
     where: list[str] = []
     for _ in range(_MAX_DEPTH):
         if not isinstance(tree, dict):
             raise CheckpointError("it holds no state dict, but something else")
-        if any(isinstance(value, Tensor) for value in tree.values()):
-            return _strip(tree, where)
-        key = next((key for key in _CONTAINERS if isinstance(tree.get(key), dict) and tree[key]), None)
+        key = _container(tree)
         if key is None:
             break
         where.append(key)
         tree = tree[key]
+    if isinstance(tree, dict) and any(isinstance(value, Tensor) for value in tree.values()):
+        return _strip(tree, where)
     if isinstance(tree, dict) and {"state", "param_groups"} <= set(tree):
         raise CheckpointError("it is the state of an optimizer, not of a network")
     raise CheckpointError("it holds no state dict" + (f"; it holds {listed(tree)}" if tree else ""))
 
 
+def _container(tree: dict) -> str | None:
+    """The key under which the state dict lies: a usual one, or else the only one with kernels under it."""
+    for key in _CONTAINERS:
+        if _holds_tensors(tree.get(key)):
+            return key
+    if _has_kernels(tree):
+        return None
+    others = [key for key, value in tree.items() if isinstance(key, str) and _has_kernels(value)]
+    return others[0] if len(others) == 1 else None
+
+
+def _holds_tensors(tree: Any) -> bool:
+    level, seen = [tree], set()
+    for _ in range(_MAX_DEPTH):
+        # A pickle may refer to one dict a thousand times, on each level: each is looked at once.
+        dicts = [one for one in level if isinstance(one, dict) and not (id(one) in seen or seen.add(id(one)))]
+        level = [value for one in dicts for value in one.values()]
+        if any(isinstance(value, Tensor) for value in level):
+            return True
+    return False
+
+
+def _has_kernels(tree: Any) -> bool:
+    return isinstance(tree, dict) and any(isinstance(one, Tensor) and len(one.shape) == 4 for one in tree.values())
+
+
 def _strip(tree: dict, where: list[str]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    odd = [name for name, value in tree.items() if not isinstance(name, str) or not isinstance(value, Tensor)]
+    odd = [name for name, value in tree.items() if not isinstance(name, str) and isinstance(value, Tensor)]
     if odd:
-        raise CheckpointError(f"among its tensors it holds something else: {listed(odd)}")
+        raise CheckpointError(f"some of its tensors have no names, but {listed(odd)}")
+    tree = {name: value for name, value in tree.items() if isinstance(value, Tensor) and not _is_counter(name, value)}
     for _ in range(_MAX_DEPTH):
         prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in tree)), None)
-        if prefix is None:
+        if prefix is None or not tree:
             break
         where = [*where, prefix]
         tree = {name.removeprefix(prefix): tensor for name, tensor in tree.items()}
     return tree, tuple(where)
+
+
+def _is_counter(name: str, tensor: Tensor) -> bool:
+    if tensor.numel > 1:
+        return False
+    return not tensor.dtype.startswith(("float", "bfloat")) or bool(_COUNTERS.fullmatch(name))
 
 
 # === What it is ===
