@@ -1,0 +1,163 @@
+"""The command `upscale`."""
+
+from pathlib import Path
+
+import click
+
+from ._shared import import_tensorflow, logger, one_line, open_bar, print_beside
+
+
+def _tile_size(context, parameter, value):
+    if value == "auto":
+        return value
+    try:
+        size = int(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither an integer nor auto.") from None
+    if size < 0:
+        raise click.BadParameter(f"{value} is below 0.")
+    return size or None
+
+
+def _fit(context, parameter, value):
+    if value is None:
+        return None
+    try:
+        width, height = (int(side) for side in value.lower().split("x"))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not of the form 3840x2160.") from None
+    if min(width, height) < 1:
+        raise click.BadParameter(f"{value} has a side below 1.")
+    return width, height
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A file, or a folder.")
+@click.option(
+    "--model",
+    type=click.Path(),
+    help="A preset, a .keras, .pt, .pth or .safetensors file, or what `export` wrote. Default: the weights that ship, "
+    "edsr_compact_x2, _x3 or _x4 by --scale, x2 without; mdsr_compact for other sizes.",
+)
+@click.option("--scale", type=float, help="One of the model's scales, or any above 1; needed when it has several.")
+@click.option("--width", type=click.IntRange(1), help="Instead of --scale: pixels of the result.")
+@click.option("--height", type=click.IntRange(1), help="As --width; both together may change the shape.")
+@click.option("--fit", metavar="WxH", callback=_fit, help="Instead of --scale: as large as fits, such as 3840x2160.")
+@click.option(
+    "--tile-size",
+    default="auto",
+    callback=_tile_size,
+    show_default=True,
+    help="LR pixels of a tile's side; 0 for the whole image at once.",
+)
+@click.option("--self-ensemble", is_flag=True, help="Average eight flips and rotations (EDSR+); 8 x the time.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["auto", "tensorflow", "ncnn"]),
+    default="auto",
+    show_default=True,
+    help="What runs the network; auto takes ncnn where it is installed and TensorFlow has no GPU.",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "gpu"]),
+    help="gpu with ncnn is any with Vulkan. Default: the CPU, or TensorFlow's GPU.",
+)
+@click.option("--quality", type=click.IntRange(1, 100), help="Of JPEG and WebP. Default: 95.")
+@click.option("--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Of JPEG. Default: 4:4:4.")
+@click.option("--lossless", is_flag=True, default=None, help="Of WebP.")
+@click.option("--suffix", default="", help="Added to names in a folder: _x2 makes a_x2.jpg of a.jpg, .png makes a.png.")
+@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@click.option("--skip-existing", is_flag=True, help="Leave files that exist, and do the others.")
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1),
+    help="Refuse files of more, frames counted together. Default: 89478485, Pillow's own limit.",
+)
+def upscale(inputs, output, model, runtime, device, suffix, overwrite, skip_existing, max_pixels, **options):
+    """Upscale images, folders of images, and patterns such as 'photos/**/*.jpg'.
+
+    Read and written, by suffix: PNG, JPEG, WebP, GIF, TIFF and BMP. Gray, transparency, 16 bits (PNG, TIFF), EXIF,
+    colour profiles and animation are kept; what a format can't hold is refused or told.
+
+    A size that is no scale of the model's is made by the next that is, or by several passes, and taken down by bicubic.
+
+    A folder's tree is mirrored. One bad file does not stop the others; it is reported, and the exit status is 1.
+    """
+    if overwrite and skip_existing:
+        raise click.UsageError("Give either --overwrite or --skip-existing.")
+    sizes = [options["scale"], options["width"] or options["height"], options["fit"]]
+    if sum(size is not None for size in sizes) > 1:
+        raise click.UsageError("Give --scale, or --width and --height, or --fit.")
+    from ..inference import plan_files, upscale_files
+    from ..runtimes import needs_tensorflow, open_runtime
+
+    pairs = plan_files(inputs, output, overwrite, skip_existing=skip_existing, suffix=suffix)
+    if not pairs:
+        return
+    if model is None:
+        model = _default_model(*sizes)
+        logger.info("Model: %s, the default for this size.", model)
+    written = {name: options.pop(name) for name in ("quality", "subsampling", "lossless")}
+    written = {name: value for name, value in written.items() if value is not None}
+    limit = {} if max_pixels is None else {"max_pixels": max_pixels}
+    if needs_tensorflow(model, runtime, device):
+        import_tensorflow()
+    model = open_runtime(model, runtime, device)
+    with open_bar("{task.fields[note]}") as bar:
+        show = _FilesShown(bar, pairs)
+        try:
+            failed = upscale_files(
+                pairs,
+                model,
+                report=show.file_done,
+                progress=show.tile_done,
+                overwrite=overwrite,
+                write_options=written,
+                **limit,
+                **options,
+            )
+        except KeyboardInterrupt:
+            raise click.ClickException(
+                f"Stopped; {show.count} of {len(pairs)} images are done. --skip-existing does the others."
+            ) from None
+    for source, error in failed:
+        click.echo(f"{source}: {one_line(error)}", err=True)
+    if failed:
+        raise click.ClickException(f"{len(failed)} of {len(pairs)} images failed.")
+
+
+def _default_model(scale, *other_sizes):
+    """The preset that ships for a size: a network of that one scale, or the one that has all."""
+    if scale in (None, 2, 3, 4) and not any(other_sizes):
+        return f"edsr_compact_x{scale or 2:.0f}"
+    return "mdsr_compact"
+
+
+class _FilesShown:
+    """A bar of images and one of pixels, by which the time that is left is told."""
+
+    def __init__(self, bar, pairs):
+        from ..image_io import count_pixels
+
+        self.bar = bar
+        self.count = 0
+        sources = [source for source, _ in pairs]
+        # 0 where the header can't be read: that file will fail at once
+        self.pixels = {source: 0 if bar.disable else count_pixels(source) for source in sources}
+        self.before = 0
+        self.sources = iter(sources)
+        self.images = bar.add_task("images", total=len(pairs), note="")
+        self.tiles = bar.add_task("pixels", total=sum(self.pixels.values()) or None, note="")
+
+    def file_done(self, target, error):
+        self.before += self.pixels[next(self.sources)]
+        self.bar.advance(self.images)
+        self.bar.update(self.tiles, completed=self.before)
+        if error is None:
+            self.count += 1
+            print_beside(self.bar, target)
+
+    def tile_done(self, source, done, total):
+        self.bar.update(self.tiles, completed=self.before + self.pixels[source] * done // total, note=source.name)
