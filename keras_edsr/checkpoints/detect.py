@@ -64,11 +64,13 @@ def _container(tree: dict) -> str | None:
 
 
 def _holds_tensors(tree: Any) -> bool:
-    level, seen = [tree], set()
+    level: list[Any] = [tree]
+    seen: set[int] = set()
     for _ in range(_MAX_DEPTH):
         # A pickle may refer to one dict a thousand times, on each level: each is looked at once.
-        dicts = [one for one in level if isinstance(one, dict) and not (id(one) in seen or seen.add(id(one)))]
-        level = [value for one in dicts for value in one.values()]
+        dicts = {id(one): one for one in level if isinstance(one, dict) and id(one) not in seen}
+        seen.update(dicts)
+        level = [value for one in dicts.values() for value in one.values()]
         if any(isinstance(value, Tensor) for value in level):
             return True
     return False
