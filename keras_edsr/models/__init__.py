@@ -5,6 +5,7 @@ from .files import load_keras, save_keras
 from .loss_guard import LossSpikeGuard
 from .mdsr import MDSR, MDSRBranch
 from .presets import load_model
+from .tail_fit import fit_tail
 from .torch_weights import load_torch, save_torch
 from .trainer import paper_optimizer
 from .warm_start import copy_weights
@@ -17,6 +18,7 @@ __all__ = [
     "MDSRBranch",
     "WeightAverage",
     "copy_weights",
+    "fit_tail",
     "load_keras",
     "load_model",
     "load_torch",

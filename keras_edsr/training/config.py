@@ -41,7 +41,7 @@ _RULES = {
     "scale": ("an integer, or several for an MDSR", lambda value: all(map(_is_integer, _as_tuple(value)))),
     "model": ("edsr or mdsr", lambda value: value in tuple(_PAPER)),
     "schedule": ("halving or cosine", lambda value: value in ("halving", "cosine")),
-    "skip_small": ("true or false", lambda value: isinstance(value, bool)),
+    **dict.fromkeys(("skip_small", "fit_tail"), ("true or false", lambda value: isinstance(value, bool))),
     "precision": ("the name of a dtype policy", lambda value: isinstance(value, str)),
     "residual_scaling": ("a number", _number(math.isfinite)),
     "learning_rate": ("positive", _number(lambda value: 0 < value < math.inf)),
@@ -95,6 +95,8 @@ class TrainConfig:
         checkpoint_every: Integer, updates between checkpoints; each comes with validation and TensorBoard's scalars.
         init_from: A model whose fitting weights are the first ones: the path of a `.keras` file or of PyTorch's
             checkpoint, or a preset's name.
+        fit_tail: Whether to set the upsampler and the last convolution to the linear map that fits the training images
+            best, once the weights of `init_from` are taken: a start from another scale then begins above bicubic.
         precision: Dtype policy, such as "mixed_bfloat16"; None for float32.
         devices: Integer, GPUs (CPUs where there are none) that share each batch; None for all GPUs.
 
@@ -131,6 +133,7 @@ class TrainConfig:
     seed: int = 0
     checkpoint_every: int = 1000
     init_from: str | None = None
+    fit_tail: bool = False
     precision: str | None = None
     devices: int | None = None
 
@@ -158,6 +161,11 @@ class TrainConfig:
                     f"`{name}` must come with `{of}`: it holds the LR images of those. "
                     f"Received: {name}={getattr(self, name)!r} alone."
                 )
+        if self.fit_tail and self.init_from is None:
+            raise ValueError(
+                "`fit_tail` must come with `init_from`: it fits the upsampler to a trained body. "
+                "Received: fit_tail=True alone. Leave it out, or name the model to start from."
+            )
         for name, schedule in {"halve_every": "halving", "final_learning_rate": "cosine"}.items():
             if self.schedule != schedule and getattr(self, name) != getattr(TrainConfig, name):
                 raise ValueError(
