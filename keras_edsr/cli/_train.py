@@ -71,6 +71,11 @@ def _scales(context, parameter, value):
     type=click.Path(),
     help="A model to take the fitting weights from: a .keras file, PyTorch's checkpoint, or a preset.",
 )
+@click.option(
+    "--fit-tail",
+    is_flag=True,
+    help="Set the upsampler in closed form after --init-from, so that another scale begins above bicubic.",
+)
 @click.option("--precision", help="Such as mixed_bfloat16. Default: float32.")
 @click.option("--devices", type=int, help="GPUs, or CPUs, that share each batch. Default: all GPUs.")
 @click.option(
