@@ -13,7 +13,7 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 
-from ..image_io import decode_image, find_images, read_size
+from ..image_io import decode_image, find_images, open_file, read_size
 from ..imresize import imresize
 from ..user_cache import cache_folder
 from .cache import open_pack, sweep, write_pack
@@ -387,7 +387,7 @@ def _file_digest(file: EncodedImage) -> tuple[EncodedImage, str]:
 
 
 def _opener(path: Path) -> Callable[[], BinaryIO]:
-    return lambda: open(path, "rb")
+    return lambda: open_file(path)
 
 
 def _read_only(image: np.ndarray) -> np.ndarray:

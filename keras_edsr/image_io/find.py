@@ -1,10 +1,14 @@
 """Which files of a folder are images."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .formats import SUFFIXES
+from .formats import READ_SUFFIXES
+from .opening import why_not_a_file
+
+logger = logging.getLogger("keras_edsr")
 
 
 def find_images(folder: str | os.PathLike) -> list[Path]:
@@ -12,31 +16,72 @@ def find_images(folder: str | os.PathLike) -> list[Path]:
 
     Hidden files and folders (names that start with a dot) are passed over: an archive made on a
     Mac holds a `._0801.png`, which is no image, beside every `0801.png`.
+    A link that leads nowhere, a pipe, a socket, a device, or a folder that cannot be listed is left out with a warning
+    that names it.
 
     Args:
         folder: Path of the folder. Links to folders inside it are not followed.
 
     Returns:
-        Paths (each begins with `folder`) of the files whose suffix is one of `SUFFIXES`, in
+        Paths (each begins with `folder`) of the files whose suffix is one of `READ_SUFFIXES`, in
         small or capital letters; at least one.
 
     Raises:
         ValueError: If `folder` is missing, is no folder, or holds no image.
     """
+    paths = []
+    for path in find_entries(folder):
+        problem = unreadable_folder(path) if path.is_dir() else why_not_a_file(path)
+        if problem:
+            logger.warning("%s is left out: %s.", path, problem)
+        else:
+            paths.append(path)
+    if not paths:
+        raise ValueError(f"No images to read: {folder} holds no image that can be read.")
+    return paths
+
+
+def find_entries(folder: str | os.PathLike) -> list[Path]:
+    """As `find_images`, with all that should have been images, too: to be tried, and to fail, one by one.
+
+    Returns:
+        Paths of what is called like an image, whatever it is, and of folders that cannot be listed; at least one.
+
+    Raises:
+        ValueError: If `folder` is missing, is no folder, or holds nothing that is called like an image.
+    """
     folder = Path(folder)
     if not folder.is_dir():
         problem = "is not a folder" if folder.exists() else "does not exist"
+        if folder.is_symlink():
+            problem = f"is not a folder: {why_not_a_file(folder) or 'it is a link to a file'}"
         raise ValueError(f"No images to read: {folder} {problem}.")
     paths = sorted(_walk_images(folder))
     if not paths:
-        kinds = " ".join(suffix[1:] for suffix in SUFFIXES)
+        kinds = " ".join(suffix[1:] for suffix in READ_SUFFIXES)
         raise ValueError(f"No images to read: {folder} holds no file with a suffix of {kinds}.")
     return paths
 
 
+def is_called_like_an_image(path: str | os.PathLike) -> bool:
+    """Whether a path has one of `READ_SUFFIXES`, in small or capital letters."""
+    return os.path.splitext(path)[1].lower() in READ_SUFFIXES
+
+
+def unreadable_folder(path: str | os.PathLike) -> str | None:
+    """Returns why a folder cannot be listed, or None."""
+    try:
+        os.scandir(os.fspath(path)).close()
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return None
+
+
 def _walk_images(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
+    unreadable: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=lambda error: unreadable.append(Path(error.filename))):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
+            if not name.startswith(".") and is_called_like_an_image(name):
                 yield Path(parent, name)
+    yield from unreadable

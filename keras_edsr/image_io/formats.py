@@ -1,4 +1,4 @@
-"""What each format that we write can hold."""
+"""The formats by suffix: which are read, which are written, and what those can hold."""
 
 import os
 from dataclasses import dataclass
@@ -42,13 +42,27 @@ FORMATS = {
     ".apng": _PNG,
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
+    ".jpe": _JPEG,
+    ".jif": _JPEG,
+    ".jfif": _JPEG,
     ".webp": _WEBP,
     ".gif": _GIF,
     ".bmp": _BMP,
     ".tif": _TIFF,
     ".tiff": _TIFF,
 }
-SUFFIXES = tuple(FORMATS)
+SUFFIXES = tuple(FORMATS)  # those that are written
+
+# Names of files that are read and not written. A file's content decides how it is read: these are the names by which
+# folders and patterns are searched.
+_READ_ONLY = (
+    *(".avif", ".avifs"),
+    *(".heic", ".heif", ".hif"),  # with an extra; without it their files are reported, not passed over
+    *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".dib", ".mpo"),
+)
+READ_SUFFIXES = tuple(dict.fromkeys([*SUFFIXES, *_READ_ONLY]))
 
 
 def format_of(path: str | os.PathLike) -> Format:

@@ -9,6 +9,8 @@ from PIL import Image
 
 from ..image_ops import dihedral
 from .exif import exif_of, orientation_of
+from .formats import FORMATS
+from .opening import open_file
 from .picture import Picture
 from .pillow import MAX_PIXELS, eight_bits, from_pillow, naming, open_image, quiet
 from .sixteen import can_decode_deep, decode_deep, is_sixteen_bits
@@ -41,7 +43,7 @@ def read_picture(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Pictu
         ValueError: If the file is empty, truncated, corrupt, no image or too large; one line that names the file.
         OSError: If the file is missing or may not be read.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         return decode_picture(file, path, max_pixels)
 
 
@@ -99,7 +101,7 @@ def read_image(path: str | os.PathLike, channels: int | None = None, max_pixels:
             is none of the above; one line that names the file.
         OSError: If the file is missing or may not be read.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         return decode_image(file, path, channels, max_pixels)
 
 
@@ -143,10 +145,28 @@ def read_size(data: bytes | BinaryIO, name: str | os.PathLike) -> tuple[int, int
         return stored.height, stored.width
 
 
+def suffix_of(data: bytes | BinaryIO, name: str | os.PathLike) -> str:
+    """Returns the suffix by which the format of an image is written, such as ".png".
+
+    Args:
+        data: The bytes of the file, or the file opened in binary mode.
+        name: What to call it in an error.
+
+    Raises:
+        ValueError: If the data do not begin as an image, or their format is not written; one line that names it.
+    """
+    with naming(name), quiet(_NO_LIMIT), open_image(data) as stored:
+        kind = "JPEG" if stored.format == "MPO" else stored.format
+        for suffix, file_format in FORMATS.items():
+            if file_format.name == kind:
+                return suffix
+        raise ValueError(f"{kind} is read and not written; name a suffix to write, such as .png (--suffix .png)")
+
+
 def count_pixels(path: str | os.PathLike) -> int:
     """Reads from the header how many pixels a file has, all frames together; 0 if that can't be read."""
     try:
-        with open(path, "rb") as file, naming(path), quiet(_NO_LIMIT), open_image(file) as stored:
+        with open_file(path) as file, naming(path), quiet(_NO_LIMIT), open_image(file) as stored:
             return stored.height * stored.width * len(_frame_numbers(stored))
     except (OSError, ValueError):
         return 0

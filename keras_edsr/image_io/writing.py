@@ -2,12 +2,13 @@
 
 import contextlib
 import dataclasses
+import io
 import itertools
 import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +17,7 @@ from PIL import Image
 
 from .exif import exif_for_size
 from .formats import Format, check_fits, format_of
+from .opening import follow_link
 from .picture import Picture
 from .pillow import eight_bits, reason
 from .sixteen import encode_png, encode_tiff
@@ -59,16 +61,42 @@ def write_picture(path: str | os.PathLike, picture: Picture, *, overwrite: bool 
             that names the file.
     """
     path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already; it is replaced only with `overwrite`.")
+    follow_link(path)  # raises where there is nothing that could be written
+    _encode(lambda: whole_file(path), path, picture, options)
+
+
+def encode_picture(picture: Picture, name: str | os.PathLike, **options: Any) -> bytes:
+    """Encodes a picture as `write_picture` does, for who has another place for it than a file.
+
+    Args:
+        picture: What to encode.
+        name: What to call it in an error and in the log; its suffix, one of `SUFFIXES`, tells the format.
+        **options: As `write_picture` takes them.
+
+    Raises:
+        ValueError: As `write_picture`.
+    """
+    file = io.BytesIO()
+    _encode(lambda: contextlib.nullcontext(file), Path(name), picture, options)
+    return file.getvalue()
+
+
+def _encode(
+    open_target: Callable[[], contextlib.AbstractContextManager[BinaryIO]],
+    path: Path,
+    picture: Picture,
+    options: dict[str, Any],
+) -> None:
     file_format = format_of(path)
     unknown = set(options) - set().union(*_OPTIONS.values())
     if unknown:
         raise ValueError(f"Cannot write {path}: no format has the option {', '.join(sorted(unknown))}.")
     check_fits(path, picture)
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already; it is replaced only with `overwrite`.")
     picture = _fitted(picture, file_format, path)
     try:
-        with whole_file(path) as file:
+        with open_target() as file:
             _save(file, picture, file_format, options)
     except (OSError, ValueError) as error:
         raise ValueError(f"Cannot write {path}: {reason(error)}.") from error
@@ -104,15 +132,18 @@ def whole_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
     It is written beside its place under another, hidden name, and renamed when the block ends. If
     the block raises, nothing is left and what was there before stays. A file that exists is
-    replaced.
+    replaced; of a link, the file that it leads to.
 
     Args:
         path: Path of the file; its folder must exist.
 
     Yields:
         The file, to write into.
+
+    Raises:
+        ValueError: If `path` is a link that leads nowhere or in a circle, or something else than a file.
     """
-    path = Path(path)
+    path = follow_link(path)
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with open(part, "xb") as file:
