@@ -13,7 +13,7 @@ import textwrap
 from pathlib import Path
 
 import keras_edsr
-from keras_edsr.image_io import whole_file
+from keras_edsr.files import atomic_file
 from keras_edsr.models import MDSR, load_model
 from keras_edsr.training import TrainConfig
 
@@ -244,7 +244,7 @@ def curve(rounds, scales, width=640, height=300, margin=52):
 
 def write(path, text):
     """Writes a file, whole or not at all."""
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(text.encode())
 
 

@@ -1,10 +1,7 @@
-import os
-import time
-
 import numpy as np
 import pytest
 
-from keras_edsr.data.cache import open_pack, sweep, write_pack
+from keras_edsr.data.cache import open_pack, write_pack
 
 ARRAYS = {
     (index, scale): np.random.default_rng(index).integers(0, 256, (5 + index, 7, 3), np.uint8)
@@ -62,11 +59,3 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         write_pack(tmp_path / "a.pack", arrays())
     assert not list(tmp_path.iterdir())
-
-
-def test_what_a_killed_run_left_is_swept_after_a_day(tmp_path):
-    for name, age in {".old.part": 25, ".new.part": 1, "kept.pack": 99}.items():
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, times=(0, time.time() - age * 3600))
-    sweep(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {".new.part", "kept.pack"}

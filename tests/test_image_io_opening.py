@@ -8,17 +8,15 @@ import pytest
 from odd_entries import ODD
 from PIL import Image
 
+from keras_edsr.files import atomic_file, follow_link, open_file
 from keras_edsr.image_io import (
     READ_SUFFIXES,
     SUFFIXES,
     count_pixels,
     find_entries,
     find_images,
-    follow_link,
-    open_file,
     read_image,
     read_picture,
-    whole_file,
     write_image,
 )
 
@@ -68,7 +66,7 @@ def test_what_is_no_file_is_not_written_over(tmp_path, kind):
 
 def test_a_pipe_that_takes_a_files_place_meanwhile_is_not_waited_for(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "a.png")
-    monkeypatch.setattr("keras_edsr.image_io.opening.why_not_a_file", lambda path: None)
+    monkeypatch.setattr("keras_edsr.files.why_not_a_file", lambda path: None)
     with pytest.raises((ValueError, OSError)):
         read_picture(tmp_path / "a.png")
 
@@ -100,7 +98,7 @@ def test_a_link_is_written_through(tmp_path, through):
 def test_what_stood_behind_a_link_stays_if_writing_fails(tmp_path):
     (tmp_path / "real.bin").write_text("before")
     (tmp_path / "link.bin").symlink_to("real.bin")
-    with pytest.raises(TypeError), whole_file(tmp_path / "link.bin") as file:
+    with pytest.raises(TypeError), atomic_file(tmp_path / "link.bin") as file:
         file.writelines([b"half", None])
     assert (tmp_path / "real.bin").read_text() == "before"
     assert sorted(os.listdir(tmp_path)) == ["link.bin", "real.bin"]

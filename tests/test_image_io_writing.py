@@ -2,13 +2,12 @@
 
 import errno
 import resource
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageSequence
 
-from keras_edsr.image_io import SUFFIXES, Picture, check_fits, read_picture, replace_folder, write_image, write_picture
+from keras_edsr.image_io import SUFFIXES, Picture, check_fits, read_picture, write_image, write_picture
 
 rng = np.random.default_rng(0)
 RGB = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -263,31 +262,3 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_image(tmp_path / "a.png", RGB)
     assert not list(tmp_path.iterdir())
-
-
-def folder_with(path, name):
-    path.mkdir()
-    (path / name).touch()
-    return path
-
-
-def test_a_folder_takes_the_place_of_another(tmp_path):
-    replace_folder(folder_with(tmp_path / "new", "a"), folder_with(tmp_path / "old", "b"))
-    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["old", "old/a"]
-
-
-def test_a_folder_that_cannot_be_replaced_stays(tmp_path, monkeypatch):
-    new, old = folder_with(tmp_path / "new", "a"), folder_with(tmp_path / "old", "b")
-    rename = Path.rename
-
-    def fails_for_the_new_one(self, target):
-        if self == new:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", fails_for_the_new_one)
-    with pytest.raises(OSError, match="No space"):
-        replace_folder(new, old)
-    assert (new / "a").exists()
-    assert (old / "b").exists()
-    assert sorted(tmp_path.iterdir()) == [new, old]

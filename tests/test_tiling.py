@@ -67,10 +67,6 @@ def test_without_memory_for_the_halo_tiles_are_twice_as_large_as_it(monkeypatch)
     assert fit_tiles(1000, 1000, 36, 3000) == (72, 72)
 
 
-def test_the_free_memory_is_told_by_the_system():
-    assert 1e6 < tiling.free_memory() < 1e14
-
-
 # === Windows of one size ===
 
 

@@ -234,7 +234,7 @@ def test_a_check_changes_nothing(tmp_path):
 def test_what_a_killed_start_left_half_written_is_no_obstacle_and_is_removed(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    for name in (".0123456789abcdef0123456789abcdef.part", ".part.best.keras"):
+    for name in (".0123456789abcdef0123456789abcdef.part", ".0123456789abcdef.part.keras"):
         Path(folder.path, name).write_text("half")
     folder.check(config())
     folder.open(config())

@@ -11,13 +11,14 @@ import sys
 import click
 
 from .._version import __version__
+from ..files import one_line
 from ._convert import convert
 from ._demo import demo
 from ._downscale import downscale
 from ._evaluate import evaluate
 from ._export import export
 from ._info import info
-from ._shared import logger, one_line
+from ._shared import logger
 from ._train import train
 from ._upscale import upscale
 

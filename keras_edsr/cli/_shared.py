@@ -57,9 +57,3 @@ def print_beside(bar, result):
         bar.console.print(str(result), markup=False, highlight=False, soft_wrap=True)
     else:
         click.echo(result)
-
-
-def one_line(error):
-    """The message of an error on one line, or the name of its class."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines) or type(error).__name__

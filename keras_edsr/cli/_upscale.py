@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from ._shared import import_tensorflow, logger, one_line, open_bar, print_beside
+from ..files import one_line
+from ._shared import import_tensorflow, logger, open_bar, print_beside
 
 
 def _tile_size(context, parameter, value):

@@ -1,8 +1,6 @@
 """Arrays kept on disk: the pack, a file of many uint8 arrays."""
 
-import contextlib
 import json
-import time
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..image_io import whole_file
+from ..files import atomic_file
 
 # A pack is: the arrays' bytes one after another; the index, JSON; and a tail of fixed size that
 # tells where the index begins and holds its checksum. The index is last, so that arrays can be
@@ -36,7 +34,7 @@ def write_pack(path: Path, arrays: Iterable[tuple[tuple[int, ...], np.ndarray]])
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     index: list[dict[str, Any]] = []
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         for key, array in arrays:
             array = np.ascontiguousarray(array, dtype=np.uint8)
             file.write(b"\0" * (-file.tell() % _ALIGNMENT))
@@ -75,14 +73,6 @@ def open_pack(path: Path) -> dict[tuple[int, ...], np.ndarray] | None:
         return arrays
     except (OSError, ValueError):  # missing, empty
         return None
-
-
-def sweep(folder: Path) -> None:
-    """Deletes what runs that were killed have left half written, a day ago or longer."""
-    for part in folder.glob(".*.part"):
-        with contextlib.suppress(OSError):  # another run was faster, or still writes it
-            if time.time() - part.stat().st_mtime > 24 * 3600:
-                part.unlink()
 
 
 def _tail(at: int, text: bytes) -> bytes:

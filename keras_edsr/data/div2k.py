@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..image_io import find_images
-from ..user_cache import cache_folder
+from ..machine import cache_folder
 from .pairs import HR, EncodedImage, ImagePairs, Reader
 from .patches import pair_dataset
 from .sampler import check_scales

@@ -1,6 +1,5 @@
 """ImagePairs: whole (lr, hr) images, decoded once, in memory or in a memory map."""
 
-import contextlib
 import hashlib
 import os
 import warnings
@@ -13,10 +12,11 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 
-from ..image_io import decode_image, find_images, open_file, read_size
+from ..files import delete_old_leftovers, open_file
+from ..image_io import decode_image, find_images, read_size
 from ..imresize import imresize
-from ..user_cache import cache_folder
-from .cache import open_pack, sweep, write_pack
+from ..machine import cache_folder, count_cores, total_memory
+from .cache import open_pack, write_pack
 from .sampler import check_scales
 from .sources import match_images
 
@@ -319,7 +319,7 @@ class Reader:
         path = self.cache / "sets" / f"{self._digest(files())}.pack"
         arrays = open_pack(path)
         if arrays is None:
-            sweep(path.parent)
+            delete_old_leftovers(path.parent)
             try:
                 write_pack(path, self._decode(files()))
             except OSError as error:
@@ -360,17 +360,12 @@ def check_sizes(
 
 def half_of_memory() -> int:
     """Returns half of the bytes of memory that this process may use at most."""
-    bounds = [8 * 2**30]
-    with contextlib.suppress(AttributeError, ValueError, OSError):  # there is no sysconf on Windows
-        bounds = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    with contextlib.suppress(ValueError, OSError):  # in a container; "max" if it has no bound
-        bounds.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(bounds) // 2
+    return total_memory() // 2
 
 
 def _map_in_threads(work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
     """Does the work on all cores, in order, taking few more items than are asked for."""
-    threads = min(os.cpu_count() or 1, 8)
+    threads = min(count_cores(), 8)
     waiting: deque = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:

@@ -2,10 +2,7 @@
 
 import os
 import re
-import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +10,8 @@ from typing import Any
 
 from .._version import __version__
 from ..data.sources import match_images
-from ..image_io import replace_folder, write_image
+from ..files import atomic_path
+from ..image_io import write_image
 from . import crops
 from .measures import Image, check_request
 from .page import GENERATOR, About, Pictures, Shown, page
@@ -81,8 +79,9 @@ def write_report(
     methods = _methods(models, sr or {}, find_hr(hr), scale, self_ensemble, tile_size)
     rows: dict[str, list[dict[str, Any]]] = {label: [] for label in methods}
     shown = []
-    with _whole_folder(folder) as part:
-        (part / IMAGES).mkdir()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder) as part:
+        (part / IMAGES).mkdir(parents=True)
         for number, (name, (files, lr_image, hr_image)) in enumerate(zip(names, originals, strict=True)):
             made = {label: method.image(number, lr_image, hr_image, scale) for label, method in methods.items()}
             for label, image in made.items():
@@ -248,19 +247,3 @@ def _check_folder(folder: Path, overwrite: bool) -> None:
 
 def _is_report(file: Path) -> bool:
     return file.is_file() and GENERATOR.encode() in file.read_bytes()
-
-
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """Makes a folder beside its place that gets its name, instead of what has it, when the block ends well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.with_name(f".{uuid.uuid4().hex}.part")
-    part.mkdir()
-    try:
-        yield part
-        if folder.is_dir():
-            replace_folder(part, folder)
-        else:
-            part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from .._version import __version__
+from ..files import reason
 from ..runtimes import open_runtime
 from ..runtimes.saved_model import ABOUT, FORMAT
 from .signatures import build_module
@@ -123,7 +124,7 @@ def _folder(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"Cannot write {folder}: {(error.strerror or str(error)).lower()}.") from error
+        raise ValueError(f"Cannot write {folder}: {reason(error)}.") from error
     try:
         yield
     except BaseException:

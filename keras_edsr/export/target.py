@@ -2,12 +2,10 @@
 
 import contextlib
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..image_io import replace_folder
+from ..files import atomic_path, reason
 
 
 def check_target(target: Path, overwrite: bool, is_ours: Callable[[Path], bool] | None = None) -> None:
@@ -54,17 +52,8 @@ def whole_target(
         ValueError: It can't be written; one line that names it.
     """
     check_target(target, overwrite, is_ours)
-    part = target.with_name(f".{uuid.uuid4().hex}.{target.name}")
     try:
-        yield part
-        if target.is_dir():
-            replace_folder(part, target)
-        else:
-            os.replace(part, target)
+        with atomic_path(target) as part:
+            yield part
     except OSError as error:
-        raise ValueError(f"Cannot write {target}: {(error.strerror or str(error)).lower()}.") from error
-    finally:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        else:
-            part.unlink(missing_ok=True)
+        raise ValueError(f"Cannot write {target}: {reason(error)}.") from error

@@ -6,11 +6,10 @@
 
 from .find import find_entries, find_images, is_called_like_an_image, unreadable_folder
 from .formats import READ_SUFFIXES, SUFFIXES, check_fits
-from .opening import follow_link, open_file, why_not_a_file
 from .picture import Picture
 from .pillow import MAX_PIXELS, eight_bits, from_pillow, to_pillow
 from .reading import count_pixels, decode_image, decode_picture, read_image, read_picture, read_size, suffix_of
-from .writing import encode_picture, replace_folder, whole_file, write_image, write_picture
+from .writing import encode_picture, write_image, write_picture
 
 __all__ = [
     "MAX_PIXELS",
@@ -25,19 +24,14 @@ __all__ = [
     "encode_picture",
     "find_entries",
     "find_images",
-    "follow_link",
     "from_pillow",
     "is_called_like_an_image",
-    "open_file",
     "read_image",
     "read_picture",
     "read_size",
-    "replace_folder",
     "suffix_of",
     "to_pillow",
     "unreadable_folder",
-    "whole_file",
-    "why_not_a_file",
     "write_image",
     "write_picture",
 ]

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..files import why_not_a_file
 from .formats import READ_SUFFIXES
-from .opening import why_not_a_file
 
 logger = logging.getLogger("keras_edsr")
 

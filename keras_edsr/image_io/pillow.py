@@ -12,6 +12,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageCms
 
+from .. import files
+
 logger = logging.getLogger("keras_edsr")
 
 # Pillow's own limit, where it begins to warn: a quarter of a gigabyte of RGB. A few kilobytes can hold more.
@@ -62,15 +64,9 @@ def open_image(data: bytes | BinaryIO) -> Image.Image:
     return Image.open(file, formats=_READ)
 
 
-@contextlib.contextmanager
-def naming(name: str | os.PathLike) -> Iterator[None]:
+def naming(name: str | os.PathLike) -> contextlib.AbstractContextManager[None]:
     """Turns whatever a decoder raises into one ValueError that names the image."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:  # damaged files raise OSError, SyntaxError, struct.error, ...
-        raise ValueError(f"Cannot read the image {os.fspath(name)}: {reason(error)}.") from error
+    return files.explaining(f"Cannot read the image {os.fspath(name)}", reason=reason)
 
 
 def reason(error: Exception) -> str:
@@ -79,10 +75,7 @@ def reason(error: Exception) -> str:
         return "it is empty or not an image that can be read"
     if isinstance(error, Image.DecompressionBombError):
         return "it has more pixels than `max_pixels` (--max-pixels) allows"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")
+    return files.reason(error)
 
 
 def from_pillow(image: Image.Image, name: str = "image") -> np.ndarray:

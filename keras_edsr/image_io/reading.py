@@ -7,10 +7,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from ..files import open_file
 from ..image_ops import dihedral
 from .exif import exif_of, orientation_of
 from .formats import FORMATS
-from .opening import open_file
 from .picture import Picture
 from .pillow import MAX_PIXELS, eight_bits, from_pillow, naming, open_image, quiet
 from .sixteen import can_decode_deep, decode_deep, is_sixteen_bits

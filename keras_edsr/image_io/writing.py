@@ -6,18 +6,16 @@ import io
 import itertools
 import logging
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
+from ..files import atomic_file, follow_link
 from .exif import exif_for_size
 from .formats import Format, check_fits, format_of
-from .opening import follow_link
 from .picture import Picture
 from .pillow import eight_bits, reason
 from .sixteen import encode_png, encode_tiff
@@ -64,7 +62,7 @@ def write_picture(path: str | os.PathLike, picture: Picture, *, overwrite: bool 
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; it is replaced only with `overwrite`.")
     follow_link(path)  # raises where there is nothing that could be written
-    _encode(lambda: whole_file(path), path, picture, options)
+    _encode(lambda: atomic_file(path), path, picture, options)
 
 
 def encode_picture(picture: Picture, name: str | os.PathLike, **options: Any) -> bytes:
@@ -124,56 +122,6 @@ def write_image(path: str | os.PathLike, image: np.ndarray, *, overwrite: bool =
     except ValueError as error:
         raise ValueError(f"Cannot write {path}: {error}") from error
     write_picture(path, picture, overwrite=overwrite, **options)
-
-
-@contextlib.contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """Opens a binary file for writing that appears under its name whole, or not at all.
-
-    It is written beside its place under another, hidden name, and renamed when the block ends. If
-    the block raises, nothing is left and what was there before stays. A file that exists is
-    replaced; of a link, the file that it leads to.
-
-    Args:
-        path: Path of the file; its folder must exist.
-
-    Yields:
-        The file, to write into.
-
-    Raises:
-        ValueError: If `path` is a link that leads nowhere or in a circle, or something else than a file.
-    """
-    path = follow_link(path)
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with open(part, "xb") as file:
-            yield file
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Gives a folder the place of another, which is removed.
-
-    None can be renamed onto one that holds something, so the other steps aside first, and back if that fails.
-
-    Args:
-        new: Path of a folder on the same file system.
-        folder: Path of the folder in whose place it comes.
-
-    Raises:
-        OSError: It can't; both are as they were.
-    """
-    old = new.with_name(f"{new.name}.old")
-    folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 # === What a format can't hold ===

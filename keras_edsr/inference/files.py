@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..files import reason
 from ..image_io import MAX_PIXELS, SUFFIXES, check_fits, find_images, read_picture, write_picture
 from ..runtimes import open_runtime
 from .image import upscale
@@ -167,7 +168,7 @@ def _make_folder(target):
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"Cannot write {target}: {(error.strerror or str(error)).lower()}.") from error
+        raise ValueError(f"Cannot write {target}: {reason(error)}.") from error
     if not os.access(target.parent, os.W_OK | os.X_OK):
         raise ValueError(f"Cannot write {target}: its folder may not be written to.")
 

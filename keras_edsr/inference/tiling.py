@@ -2,14 +2,13 @@
 
 import itertools
 import math
-import os
 from collections.abc import Iterator
-from pathlib import Path
+
+from ..machine import free_memory
 
 # A tile's share of memory: the first of these with which the halos add less than WASTE to the work, and never more
 # than a quarter of what is free. Beyond about 96 pixels a side the cost of a pixel is the same in tiles of any size, in
-# TensorFlow and in ncnn, so that the halo alone decides (../shared/reference/performance-anchors.md, measured again for
-# ncnn at 32 and 64 filters).
+# TensorFlow and in ncnn (measured at 32 and 64 filters), so that the halo alone decides.
 BUDGETS = (0.6e9, 1.2e9, 2.4e9, 4.8e9)
 WASTE = 0.14
 
@@ -65,23 +64,6 @@ def fit_tiles(height: int, width: int, halo: int, bytes_per_pixel: float, free: 
     if core is None:  # not even the halo fits: twice the halo is no worse than it must be
         core = (2 * halo, 2 * halo)
     return core
-
-
-def free_memory() -> float:
-    """Bytes that this process may still take, by the system and by its container; 4 GB where nothing tells."""
-    known = []
-    try:
-        fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        known.append(int(fields["MemAvailable"].split()[0]) * 1024)
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text().strip()
-        if limit != "max":
-            known.append(int(limit) - int((group / "memory.current").read_text()))
-    except (OSError, ValueError, KeyError):
-        pass
-    if not known and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
-    return min(known, default=4e9)
 
 
 def _grids(height, width, halo, pixels):

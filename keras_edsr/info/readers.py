@@ -5,11 +5,11 @@ Nothing is run. A package that a format needs is imported here when it is needed
 
 import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..files import explaining, reason
 from ..runtimes.about import KEY, About, read_about
 from .recognise import Kernel
 
@@ -226,16 +226,9 @@ def _bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ValueError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
+        raise ValueError(f"Cannot read {path}: {reason(error)}.") from error
 
 
-@contextlib.contextmanager
-def _reading(path: Path, kind: str) -> Iterator[None]:
+def _reading(path: Path, kind: str) -> contextlib.AbstractContextManager[None]:
     """Turns whatever a parser raises into one ValueError that names the file."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:  # damaged files raise struct.error, IndexError, DecodeError, ...
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} is no {kind} that can be read: {lines[0].rstrip('.')}.") from error
+    return explaining(f"{path} is no {kind} that can be read")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import uuid
 import zipfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import keras
 from .. import checkpoints
 from .._version import __version__
 from ..checkpoints.safetensors import write_safetensors
-from ..image_io import whole_file
+from ..files import atomic_file, atomic_path, reason
 from ..presets import CONFIG, WEIGHTS, read_config, read_state
 from .edsr import EDSR
 from .mdsr import MDSR, MDSRBranch
@@ -54,7 +53,7 @@ def load_keras(path: str | os.PathLike) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:  # keras raises many kinds, and zipfile and h5py more
-        raise ValueError(f"{path} is no model that keras_edsr can load: {_reason(error)}") from error
+        raise ValueError(f"{path} is no model that keras_edsr can load: {reason(error)}") from error
 
 
 def save_keras(model: keras.Model, path: str | os.PathLike, *, overwrite: bool = False) -> None:
@@ -74,9 +73,10 @@ def save_keras(model: keras.Model, path: str | os.PathLike, *, overwrite: bool =
     if path.exists() and not overwrite:
         raise ValueError(f"Cannot write {path}: it exists already; it is replaced only with `overwrite`.")
     try:
-        _write_whole(path, model.save)
+        with atomic_path(path) as part:  # Keras writes by name and looks at the suffix
+            model.save(part)
     except OSError as error:
-        raise ValueError(f"Cannot write {path}: {_reason(error)}.") from error
+        raise ValueError(f"Cannot write {path}: {reason(error)}.") from error
 
 
 # === The folder of a preset ===
@@ -92,7 +92,7 @@ def load_folder(folder: Path) -> EDSR | MDSR | MDSRBranch:
     try:
         model = _CLASSES[about["class_name"]].from_config(about["config"])
     except Exception as error:  # of keras, as above
-        raise ValueError(f"{folder} is no preset that keras_edsr can load: {_reason(error)}") from error
+        raise ValueError(f"{folder} is no preset that keras_edsr can load: {reason(error)}") from error
     state = read_state(folder)
     expected = {weight.path: tuple(weight.shape) for weight in model.weights}
     found = {path: array.shape for path, array in state.items()}
@@ -131,26 +131,9 @@ def save_folder(model: EDSR | MDSR | MDSRBranch, folder: str | os.PathLike, *, o
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / WEIGHTS) as file:
+        with atomic_file(folder / WEIGHTS) as file:
             write_safetensors(file, {weight.path: weight.numpy() for weight in model.weights})
-        with whole_file(folder / CONFIG) as file:
+        with atomic_file(folder / CONFIG) as file:
             file.write(json.dumps(about, indent=1).encode() + b"\n")
     except OSError as error:
-        raise ValueError(f"Cannot write {folder}: {_reason(error)}.") from error
-
-
-def _write_whole(path, write):
-    """As `whole_file`, for Keras, which writes by name and looks at the suffixes."""
-    part = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _reason(error):
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")
+        raise ValueError(f"Cannot write {folder}: {reason(error)}.") from error

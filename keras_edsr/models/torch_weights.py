@@ -8,7 +8,7 @@ from ..checkpoints import CheckpointError, open_checkpoint, published_scaling
 from ..checkpoints.means import mean_tensors
 from ..checkpoints.reader import naming
 from ..checkpoints.writer import write_torch_zip
-from ..image_io import whole_file
+from ..files import atomic_file, reason
 from .assign import build_model, get_weights, network_of, set_weights
 from .edsr import EDSR
 from .mdsr import MDSR
@@ -99,10 +99,10 @@ def save_torch(model, path: str | os.PathLike, *, layout: str = "edsr-pytorch", 
     if layout == "edsr-pytorch":
         state = mean_tensors(config["mean"], network.channels) | state
     try:
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             write_torch_zip(file, state, "params" if layout == "basicsr" else None)
     except OSError as error:
-        raise CheckpointError(f"Cannot write {path}: {(error.strerror or str(error)).lower()}.") from error
+        raise CheckpointError(f"Cannot write {path}: {reason(error)}.") from error
     if config["residual_scaling"] != published_scaling(network):
         _log.warning(
             "%s does not hold residual_scaling=%s: give it to whatever reads the file (res_scale in PyTorch).",

@@ -23,6 +23,8 @@ import tensorflow as tf
 from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
 from tensorflow.python.eager import context
 
+from ..files import reason
+
 START_SECONDS = 15 * 60  # for which the first worker waits for the last: a cluster starts them one by one
 HEARTBEAT_SECONDS = 30  # without a sign of life, after which a worker counts as lost
 
@@ -163,14 +165,14 @@ def connect(cluster: Cluster, gpus: int) -> Any:
     except RuntimeError as error:
         raise ValueError(
             "Training on several machines must be the first thing that a process does with TensorFlow. Start it in a "
-            f"process of its own, before a model is built or a tensor made. TensorFlow says: {_first_line(error)}"
+            f"process of its own, before a model is built or a tensor made. TensorFlow says: {reason(error)}"
         ) from error
     except tf.errors.OpError as error:
         own = cluster.addresses[cluster.index]
         raise ConnectionError(
             f"The workers do not come together. Each of {', '.join(cluster.addresses)} must be started within "
             f"{START_SECONDS:g} seconds and be reached by the others; {own} must be this machine, with a free port. "
-            f"TensorFlow says: {_first_line(error)}"
+            f"TensorFlow says: {reason(error)}"
         ) from error
 
 
@@ -291,7 +293,7 @@ class Workers:
             raise ConnectionError(self._tell_of_loss(str(error))) from error
         except Exception as error:
             if self.count > 1:
-                _report(f"{_ENDED}{_first_line(error)}")
+                _report(f"{_ENDED}{reason(error)}")
             raise
 
     def _tell_of_loss(self, message: str) -> str:
@@ -313,11 +315,6 @@ def _report(message):
     # Where the others are gone, there is nobody to tell; where this one never connected, neither.
     with contextlib.suppress(tf.errors.OpError, ValueError):
         context.context().report_error_to_cluster(tf.errors.ABORTED, message)
-
-
-def _first_line(error):
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def _short(text, limit=60):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..checkpoints import SUFFIXES, Network, open_checkpoint
 from ..checkpoints.reader import naming
-from ..user_cache import cache_folder
+from ..machine import cache_folder
 
 MIRROR = "https://github.com/Coloquinte/torchSR/releases/download/v1.0.3"
 SOURCE = "EDSR-PyTorch (https://github.com/sanghyun-son/EDSR-PyTorch)"

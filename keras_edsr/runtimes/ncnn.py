@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 
+from ..machine import count_cores
 from .ncnn_format import PEAK, Networks
 from .ncnn_graph import END, Graph
 from .ncnn_rewrite import FEATURES, kernels_of_3, merge_linear_end
@@ -250,7 +251,7 @@ def _num_threads():
     if os.environ.get("OMP_NUM_THREADS", "").isdecimal():
         return max(1, int(os.environ["OMP_NUM_THREADS"]))
     cores = _import_ncnn().get_physical_big_cpu_count()
-    return min(cores, len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else cores
+    return min(cores, count_cores())
 
 
 def _times_peak(graph):

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from ..user_cache import cache_folder
+from ..machine import cache_folder
 from .ncnn_format import Networks, ncnn_files, ncnn_networks, read_ncnn
 from .stored import StoredModel
 

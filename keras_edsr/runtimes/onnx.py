@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files import reason
 from .about import KEY, read_about
 
 _NO_GPU = ("CPUExecutionProvider", "AzureExecutionProvider")  # what onnxruntime has everywhere; Azure's is a server
@@ -63,7 +64,7 @@ class OnnxRuntime:
             (sr,) = self._session(scale).run(None, {"lr": planes})
         except Exception as error:  # onnxruntime's own kinds, which have no common base
             raise ValueError(
-                f"onnxruntime cannot run a tile of this size: {_first_line(error)}. Pass a smaller `tile_size`."
+                f"onnxruntime cannot run a tile of this size: {reason(error)}. Pass a smaller `tile_size`."
             ) from error
         return sr.transpose(0, 2, 3, 1)
 
@@ -80,9 +81,9 @@ def _read(path):
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except OSError as error:
-        raise ValueError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
+        raise ValueError(f"Cannot read {path}: {reason(error)}.") from error
     except Exception as error:  # of protobuf, whose kinds differ from one implementation to the other
-        raise ValueError(f"{path} is no ONNX model that can be read: {_first_line(error)}.") from error
+        raise ValueError(f"{path} is no ONNX model that can be read: {reason(error)}.") from error
     if not model.graph.node:
         raise ValueError(f"{path} is no ONNX model that can be read: it has no operators.")
     return model
@@ -128,12 +129,7 @@ def _open(model, path, device):
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, [*gpus, "CPUExecutionProvider"])
     except Exception as error:  # as in `run`
-        raise ValueError(f"{path} is no ONNX model that can be run: {_first_line(error)}.") from error
+        raise ValueError(f"{path} is no ONNX model that can be run: {reason(error)}.") from error
     if device == "gpu" and session.get_providers()[0] in _NO_GPU:
         raise ValueError("onnxruntime finds no GPU: it needs the package onnxruntime-gpu. Leave out `device`.")
     return session
-
-
-def _first_line(error):
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")

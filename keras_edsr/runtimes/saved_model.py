@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..files import reason
+
 ABOUT = Path("assets.extra", "keras_edsr.json")  # TensorFlow Serving leaves this folder alone
 FORMAT = 1  # of that JSON
 
@@ -64,7 +66,7 @@ class SavedModelRuntime:
                 self._loaded = tf.saved_model.load(os.fspath(folder))
             self._functions = {scale: getattr(self._loaded, f"x{scale}") for scale in self.scales}
         except Exception as error:  # of TensorFlow, protobuf and the file system
-            raise ValueError(f"{folder} is a damaged SavedModel: {_first_line(error)}.") from error
+            raise ValueError(f"{folder} is a damaged SavedModel: {reason(error)}.") from error
         self._lock = threading.Lock()  # as in KerasRuntime
 
     def bytes_per_pixel(self, scale):
@@ -101,13 +103,6 @@ def read_about(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{folder} is a SavedModel that does not tell its scales and halo: {ABOUT} is missing or damaged "
-            f"({_first_line(error)}). Export the model with `keras-edsr export`."
+            f"({reason(error)}). Export the model with `keras-edsr export`."
         ) from error
     return about
-
-
-def _first_line(error):
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")

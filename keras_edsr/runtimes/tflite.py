@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import reason
+from ..machine import count_cores
 from .about import KEY, About, read_about
 
 
@@ -44,12 +46,12 @@ class TfliteRuntime:
         self.filters = about.filters
         self.device_name = "the CPU"
         try:
-            self._interpreter = Interpreter(os.fspath(path), num_threads=_num_threads())
+            self._interpreter = Interpreter(os.fspath(path), num_threads=count_cores())
             self._runners = {scale: self._interpreter.get_signature_runner(f"x{scale}") for scale in self.scales}
             runner = self._runners[self.scales[0]]
             self._input, self._output = runner.get_input_details()["lr"], runner.get_output_details()["sr"]
         except Exception as error:  # ValueError and RuntimeError by LiteRT's C++; KeyError of what is not ours
-            raise ValueError(f"{path} is no TensorFlow Lite model that can be run: {_first_line(error)}.") from error
+            raise ValueError(f"{path} is no TensorFlow Lite model that can be run: {reason(error)}.") from error
         _, height, width, _ = map(int, self._input["shape_signature"])
         self.window = None if height < 0 else (height, width)
         self._lock = threading.Lock()  # an interpreter does one thing at a time, on all cores
@@ -78,7 +80,7 @@ class TfliteRuntime:
             sr = self._runners[scale](lr=_quantised(tile, self._input))["sr"]
         except Exception as error:  # as above
             raise ValueError(
-                f"LiteRT cannot run a tile of {tile.shape[2]}x{tile.shape[1]} pixels: {_first_line(error)}."
+                f"LiteRT cannot run a tile of {tile.shape[2]}x{tile.shape[1]} pixels: {reason(error)}."
             ) from error
         return _dequantised(sr, self._output)
 
@@ -94,7 +96,7 @@ def read_tflite_about(path: Path) -> About:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"Cannot read {path}: {(error.strerror or str(error)).lower()}.") from error
+        raise ValueError(f"Cannot read {path}: {reason(error)}.") from error
     text = None
     try:
         if content[4:8] != b"TFL3":
@@ -105,7 +107,7 @@ def read_tflite_about(path: Path) -> About:
             if entry.Name() == KEY.encode():
                 text = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
     except Exception as error:  # a damaged file raises struct.error, IndexError, AttributeError, ...
-        raise ValueError(f"{path} is no TensorFlow Lite model that can be read: {_first_line(error)}.") from error
+        raise ValueError(f"{path} is no TensorFlow Lite model that can be read: {reason(error)}.") from error
     return read_about(text, path, "a TensorFlow Lite model")
 
 
@@ -123,12 +125,3 @@ def _dequantised(values, tensor):
         return values
     step, zero = tensor["quantization"]
     return (values.astype(np.float32) - np.float32(zero)) * np.float32(step)
-
-
-def _num_threads():
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _first_line(error):
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")

@@ -7,7 +7,7 @@ import numbers
 import os
 from pathlib import Path
 
-from ..image_io import whole_file
+from ..files import atomic_file
 
 # The paper's final models; the baselines are 16 blocks of 64 filters.
 _PAPER = {"edsr": {"num_blocks": 32, "filters": 256}, "mdsr": {"num_blocks": 80, "filters": 64}}
@@ -201,7 +201,7 @@ class TrainConfig:
 
     def save(self, path: Path) -> None:
         """Writes the configuration as JSON."""
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(json.dumps(dataclasses.asdict(self), indent=2).encode() + b"\n")
 
     @classmethod

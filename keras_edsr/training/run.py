@@ -6,23 +6,16 @@ import datetime
 import importlib.metadata
 import json
 import logging
-import os
 import platform
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..image_io import whole_file
+from ..files import atomic_file, is_lock, leftovers, locked, reason
 from .config import TrainConfig
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger("keras_edsr")
 
@@ -71,7 +64,7 @@ class RunFolder:
         """
         if self.config.exists():
             _check_same(TrainConfig.load(self.config), config, self.path)
-        elif self.path.is_dir() and set(self.path.iterdir()) > set(self._leftovers()):
+        elif self.path.is_dir() and self._holds_other_files():
             raise ValueError(
                 f"`output` must be a new folder or one that holds a run. Received: {self.path}, "
                 "which holds other files. Name another folder."
@@ -79,29 +72,16 @@ class RunFolder:
         elif self.path.exists() and not self.path.is_dir():
             raise ValueError(f"`output` must be a folder. Received: {self.path}, which is a file.")
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> contextlib.AbstractContextManager[None]:
         """Makes the folder, and keeps other processes from training here until the block ends.
 
-        Not on file systems without locks, nor on Windows.
+        Not on file systems without locks.
 
         Raises:
             ValueError: Another process trains here.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as stack:
-            if fcntl is not None:
-                folder = os.open(self.path, os.O_RDONLY)
-                stack.callback(os.close, folder)
-                try:
-                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise ValueError(
-                        f"Another process trains in {self.path}. Wait until it ends, or name another folder."
-                    ) from None
-                except OSError as error:
-                    logger.debug("No lock on %s: %s.", self.path, error)
-            yield
+        message = f"Another process trains in {self.path}. Wait until it ends, or name another folder."
+        return locked(self.path, message)
 
     def open(self, config: TrainConfig, workers: int = 1) -> None:
         """Makes the folder, or takes up the one that is there, and notes this start in it. Hold it meanwhile.
@@ -111,15 +91,14 @@ class RunFolder:
             workers: How many processes train it together.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        for path in self._leftovers():
+        for path in leftovers(self.path):
             path.unlink(missing_ok=True)
         config.save(self.config)
         with self.starts.open("a") as file:
             file.write(json.dumps({**_this_start(), "workers": workers}) + "\n")
 
-    def _leftovers(self) -> list[Path]:
-        """Files that were being written when a start was killed; they never got their names."""
-        return [*self.path.glob(".*.part"), *self.path.glob(".part.*")]
+    def _holds_other_files(self) -> bool:
+        return not all(is_lock(path) for path in set(self.path.iterdir()) - set(leftovers(self.path)))
 
     def save(self, arrays: dict[str, list], progress: Progress) -> None:
         """Writes the checkpoint whole: the one before stays until the new one is complete."""
@@ -127,10 +106,8 @@ class RunFolder:
             f"{group}/{i}": np.asarray(array) for group, members in arrays.items() for i, array in enumerate(members)
         }
         values["progress"] = np.array(json.dumps(dataclasses.asdict(progress)))
-        with whole_file(self.checkpoint) as file:
+        with atomic_file(self.checkpoint, sync=True) as file:
             np.savez(file, **values)
-            file.flush()
-            os.fsync(file.fileno())  # some file systems tell only now that they are full
         self._save_history(progress)
 
     def load(self, variables: dict[str, list], mend: bool = True) -> Progress:
@@ -161,14 +138,13 @@ class RunFolder:
                 values = dict(arrays)
             return Progress(**json.loads(str(values.pop("progress")))), values
         except Exception as error:  # numpy, zipfile, zlib and json raise many kinds
-            reason = str(error).strip().splitlines() or [type(error).__name__]
             raise ValueError(
-                f"{self.checkpoint} cannot be read: {reason[0]} "
+                f"{self.checkpoint} cannot be read: {reason(error)}. "
                 "Delete it to begin again from the first step, or name another folder."
             ) from error
 
     def _save_history(self, progress: Progress) -> None:
-        with whole_file(self.history) as file:
+        with atomic_file(self.history) as file:
             file.write(json.dumps(progress.history, indent=1).encode() + b"\n")
 
 

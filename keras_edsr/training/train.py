@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import signal
 import threading
 import time
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 
 from ..data import ImagePairs, PatchSampler, div2k_pairs
+from ..files import atomic_path
 from ..metrics import PSNR
 from ..models import (
     EDSR,
@@ -329,14 +329,8 @@ class _Session(keras.callbacks.Callback):
 
 def _save_model(model, path):
     """Writes a .keras file whole or not at all; Keras itself writes by name, not into an open file."""
-    part = path.with_name(f".part.{path.name}")
-    try:
+    with atomic_path(path, sync=True) as part:
         model.save(part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())  # some file systems tell only now that they are full
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _describe(row, steps):
