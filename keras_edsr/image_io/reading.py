@@ -2,7 +2,7 @@
 
 import logging
 import os
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -11,14 +11,13 @@ from ..files import open_file
 from ..image_ops import dihedral
 from .exif import exif_of, orientation_of
 from .formats import FORMATS
+from .opened import ANIMATED, NO_LIMIT, Opened, opened, opened_header
 from .picture import Picture
-from .pillow import MAX_PIXELS, eight_bits, from_pillow, naming, open_image, quiet
-from .sixteen import can_decode_deep, decode_deep, is_sixteen_bits
+from .pillow import MAX_PIXELS, eight_bits, naming, quiet
+from .pixels import with_channels, without_needless_alpha
 
 logger = logging.getLogger("keras_edsr")
 
-_NO_LIMIT = 2**48  # where only the header is read
-_ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 _READ_WITH_EIGHT_BITS = ("AVIF", "JPEG2000", "PPM")  # whatever the file has: Pillow does not tell
 
 # The place of an orientation of EXIF among the eight transforms of `image_ops.dihedral`.
@@ -58,24 +57,26 @@ def decode_picture(data: bytes | BinaryIO, name: str | os.PathLike, max_pixels: 
     Raises:
         ValueError: As `read_picture`.
     """
-    with naming(name), quiet(max_pixels), open_image(data) as stored:
-        numbers = _frame_numbers(stored)
-        _check_pixels(stored, len(numbers), max_pixels)
-        _say_what_is_left(stored, len(numbers), name)
+    with naming(name), quiet(max_pixels), opened(data, max_pixels) as image:
+        _check_pixels(image, image.count, image.pixels, max_pixels)
+        stored = image.stored
+        _say_what_is_left(image, name)
         frames, durations = [], []
-        for number in numbers:
-            if len(numbers) > 1 or number:
-                stored.seek(number)
-                _check_pixels(stored, len(numbers), max_pixels)  # a GIF may grow with a frame
-            frames.append(_decode_frame(stored, data, str(name)))
-            durations.append(float(stored.info.get("duration") or 0))
+        for pixels, duration in image.frames(str(name)):
+            frames.append(pixels)
+            durations.append(duration)
+        frames = _alike(frames)
+        if image.composed and not image.composed.has_alpha:
+            frames = without_needless_alpha(frames)
+        for note in image.notes:
+            logger.warning("%s: %s.", name, note)
         _say_what_is_dropped(stored, name)
         orientation = _UPRIGHT[orientation_of(stored)]
         animated = len(frames) > 1
         return Picture(
-            frames=[_turned(frame, orientation) for frame in _alike(frames)],
+            frames=[_turned(frame, orientation) for frame in frames],
             durations=tuple(durations) if animated else (),
-            plays=_plays(stored) if animated else 0,
+            plays=image.plays if animated else 0,
             exif=_exif(stored, name),
             icc=_profile(stored),
         )
@@ -124,11 +125,13 @@ def decode_image(
     """
     if channels not in (None, 1, 3):
         raise ValueError(f"`channels` must be None, 1 or 3. Received: channels={channels}.")
-    with naming(name), quiet(max_pixels), open_image(data) as stored:
-        _check_pixels(stored, 1, max_pixels)
-        pixels = eight_bits(_decode_frame(stored, data, str(name)))
+    with naming(name), quiet(max_pixels), opened(data, max_pixels) as image:
+        _check_pixels(image, 1, image.height * image.width, max_pixels)
+        pixels = eight_bits(next(image.frames(str(name)))[0])
+        for note in image.notes:
+            logger.warning("%s: %s.", name, note)
         pixels = _in_channels(_without_alpha(pixels), channels)
-        return _turned(pixels, _UPRIGHT[orientation_of(stored)])
+        return _turned(pixels, _UPRIGHT[orientation_of(image.stored)])
 
 
 def read_size(data: bytes | BinaryIO, name: str | os.PathLike) -> tuple[int, int]:
@@ -141,8 +144,8 @@ def read_size(data: bytes | BinaryIO, name: str | os.PathLike) -> tuple[int, int
     Raises:
         ValueError: If the data do not begin as an image; one line that names it.
     """
-    with naming(name), quiet(_NO_LIMIT), open_image(data) as stored:
-        return stored.height, stored.width
+    with naming(name), quiet(NO_LIMIT), opened_header(data) as image:
+        return image.height, image.width
 
 
 def suffix_of(data: bytes | BinaryIO, name: str | os.PathLike) -> str:
@@ -155,8 +158,8 @@ def suffix_of(data: bytes | BinaryIO, name: str | os.PathLike) -> str:
     Raises:
         ValueError: If the data do not begin as an image, or their format is not written; one line that names it.
     """
-    with naming(name), quiet(_NO_LIMIT), open_image(data) as stored:
-        kind = "JPEG" if stored.format == "MPO" else stored.format
+    with naming(name), quiet(NO_LIMIT), opened_header(data) as image:
+        kind = "JPEG" if image.stored.format == "MPO" else image.stored.format
         for suffix, file_format in FORMATS.items():
             if file_format.name == kind:
                 return suffix
@@ -166,35 +169,26 @@ def suffix_of(data: bytes | BinaryIO, name: str | os.PathLike) -> str:
 def count_pixels(path: str | os.PathLike) -> int:
     """Reads from the header how many pixels a file has, all frames together; 0 if that can't be read."""
     try:
-        with open_file(path) as file, naming(path), quiet(_NO_LIMIT), open_image(file) as stored:
-            return stored.height * stored.width * len(_frame_numbers(stored))
+        with open_file(path) as file, naming(path), quiet(NO_LIMIT), opened_header(file) as image:
+            return image.pixels
     except (OSError, ValueError):
         return 0
 
 
-def _frame_numbers(stored: Image.Image) -> range:
-    """Which of the file's images are frames of the picture."""
-    if stored.format not in _ANIMATED:
-        return range(1)  # a TIFF has pages, and a phone's JPEG (MPO) further images, but no time
-    count = getattr(stored, "n_frames", 1)
-    # An APNG may begin with an image for viewers that know no animation, which is not part of it.
-    return range(1, count) if stored.info.get("default_image") and count > 1 else range(count)
-
-
-def _check_pixels(stored: Image.Image, frames: int, max_pixels: int) -> None:
-    pixels = stored.width * stored.height * frames
+def _check_pixels(image: Opened, frames: int, pixels: int, max_pixels: int) -> None:
     if pixels > max_pixels:
-        size = f"{stored.width}x{stored.height}" + (f" with {frames} frames" if frames > 1 else "")
+        size = f"{image.width}x{image.height}" + (f" with {frames} frames" if frames > 1 else "")
         raise ValueError(f"it has {pixels} pixels ({size}), and `max_pixels` (--max-pixels) is {max_pixels}")
     if not pixels:
         raise ValueError("it has no pixels")
 
 
-def _say_what_is_left(stored: Image.Image, frames: int, name: str | os.PathLike) -> None:
-    left = getattr(stored, "n_frames", 1) - frames
+def _say_what_is_left(image: Opened, name: str | os.PathLike) -> None:
+    stored = image.stored
+    left = 0 if stored.format in ANIMATED else getattr(stored, "n_frames", 1) - 1
     if left and stored.format == "MPO":
         logger.info("%s: its first image is taken, and %d others (preview, depth, gain map) are left.", name, left)
-    elif left and stored.format not in _ANIMATED:
+    elif left:
         logger.warning("%s: its first page is taken, and %d others are left.", name, left)
     if stored.format in _READ_WITH_EIGHT_BITS and not stored.mode.startswith("I"):
         logger.info("%s: %s is read with 8 bits.", name, stored.format)
@@ -214,43 +208,13 @@ def _say_what_is_dropped(stored: Image.Image, name: str | os.PathLike) -> None:
         logger.info("%s: its %s left out.", name, " and ".join(dropped) + (" is" if len(dropped) == 1 else " are"))
 
 
-def _decode_frame(stored: Image.Image, data: bytes | BinaryIO, name: str) -> np.ndarray:
-    if can_decode_deep(stored) and not getattr(stored, "is_animated", False):
-        pixels = decode_deep(stored, lambda: open_image(data))
-        return _with_alpha_of_key(pixels, stored.info.get("transparency"))
-    if is_sixteen_bits(stored):
-        logger.warning("%s: its 16 bits are read as 8.", name)
-    stored.load()
-    return from_pillow(stored, name)
-
-
-def _with_alpha_of_key(pixels: np.ndarray, key: Any) -> np.ndarray:
-    """Makes one colour transparent, as a PNG may have it instead of alpha."""
-    if pixels.shape[-1] != 3 or not isinstance(key, tuple):
-        return pixels
-    alpha = np.where((pixels == key).all(axis=-1), 0, 65535).astype(np.uint16)
-    return np.dstack([pixels, alpha])
-
-
 def _alike(frames: list[np.ndarray]) -> list[np.ndarray]:
-    """Gives all frames the size of the first and the channels that any of them needs."""
-    height, width = frames[0].shape[:2]
-    frames = [frame[:height, :width] for frame in frames]  # what lies outside is not shown by browsers either
+    """Gives all frames the channels that any of them needs."""
     channels = [1 if frame.ndim == 2 else frame.shape[2] for frame in frames]
     if len(set(channels)) == 1:
         return frames
     alpha, colour = any(count in (2, 4) for count in channels), any(count > 2 for count in channels)
-    return [_with_channels(frame, alpha, colour) for frame in frames]
-
-
-def _with_channels(frame: np.ndarray, alpha: bool, colour: bool) -> np.ndarray:
-    planes = frame[..., None] if frame.ndim == 2 else frame
-    opaque = np.full_like(planes[..., :1], np.iinfo(frame.dtype).max)
-    own_alpha = planes[..., -1:] if planes.shape[2] in (2, 4) else opaque
-    own_colour = planes[..., :3] if planes.shape[2] >= 3 else planes[..., :1]
-    if colour and own_colour.shape[2] == 1:
-        own_colour = np.repeat(own_colour, 3, axis=2)
-    return np.concatenate([own_colour, own_alpha], axis=2) if alpha else own_colour
+    return [with_channels(frame, alpha=alpha, colour=colour) for frame in frames]
 
 
 def _turned(pixels: np.ndarray, k: int) -> np.ndarray:
@@ -274,14 +238,6 @@ def _in_channels(pixels: np.ndarray, channels: int | None) -> np.ndarray:
     if channels == 3 and pixels.ndim == 2:
         return np.repeat(pixels[..., None], 3, axis=2)
     return np.ascontiguousarray(pixels)
-
-
-def _plays(stored: Image.Image) -> int:
-    """How many times in all; a GIF counts the times after the first, and without a count is shown once."""
-    loop = stored.info.get("loop")
-    if stored.format != "GIF":
-        return int(loop or 0)
-    return 1 if loop is None else int(loop) + 1 if loop else 0
 
 
 def _exif(stored: Image.Image, name: str | os.PathLike) -> bytes | None:

@@ -1,0 +1,84 @@
+"""JPEG without its end mark: read if all pixels are there."""
+
+import io
+import struct
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+_END = b"\xff\xd9"
+_SCAN = 0xDA
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0 to SOF15, without tables
+_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+_RESTARTS = range(0xD0, 0xD8)
+
+
+def load_without_end(data: bytes | BinaryIO) -> Image.Image:
+    """Decodes a JPEG that lacks its end mark and nothing else.
+
+    libjpeg does not tell whether pixels were missing: it takes the bits that are not there as zeros. So the file is
+    decoded with different bits after its end. If all pixels are there, none of those bits is looked at.
+
+    Raises:
+        ValueError: If pixels are missing.
+    """
+    if not isinstance(data, bytes):
+        data.seek(0)
+        data = data.read()
+    data = data[:-1] if data.endswith(b"\xff") else data  # half of a mark
+    whole = _loaded(data + _END)
+    pixels = np.asarray(whole)
+    if not _has_all_scans(data) or any(
+        not np.array_equal(pixels, np.asarray(_loaded(data + _noise(byte) + _END))) for byte in (0x55, 0xAA)
+    ):
+        raise ValueError("it is truncated: pixels are missing at its end")
+    return whole
+
+
+def _loaded(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data), formats=("JPEG",))
+    image.load()
+    return image
+
+
+def _noise(byte: int) -> bytes:
+    """Bits that mean something, at once and after each of the marks at which libjpeg may wait for more."""
+    bits = bytes([byte, byte ^ 0x3C]) * 32
+    return bits + b"".join(bytes([0xFF, mark]) + bits for mark in _RESTARTS)
+
+
+def _has_all_scans(data: bytes) -> bool:
+    """Whether each component has its coefficients to the last bit: a progressive file may end between two scans."""
+    left: set[tuple[int, int]] | None = None
+    for mark, content in _segments(data):
+        if mark in _FRAMES:
+            components = [content[6 + 3 * number] for number in range(content[5])]
+            progressive = mark in (0xC2, 0xC6, 0xCA, 0xCE)
+            # Coefficients 0 and 1 to 63 have scans of their own.
+            left = {(part, at) for part in components for at in (range(64) if progressive else (0,))}
+        elif mark == _SCAN and left is not None:
+            count = content[0]
+            first, last, precision = content[1 + 2 * count : 4 + 2 * count]
+            if not precision & 15:  # the lowest bit
+                parts = [content[1 + 2 * number] for number in range(count)]
+                left -= {(part, at) for part in parts for at in range(first, last + 1)}
+    return left == set()
+
+
+def _segments(data: bytes) -> list[tuple[int, bytes]]:
+    """Lists marks and what follows them, the compressed pixels left out; up to where the file breaks off."""
+    segments = []
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        mark = data[at + 1]
+        if mark in (0x00, 0xFF) or mark in _WITHOUT_LENGTH:
+            at += 1 if mark == 0xFF else 2
+            continue
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        content = data[at + 4 : at + 2 + length]
+        if len(content) < length - 2 or not content:
+            break
+        segments.append((mark, content))
+        at += 2 + length
+    return segments
