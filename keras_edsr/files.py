@@ -226,6 +226,16 @@ def one_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
+def naming(*files: Path) -> Iterator[None]:
+    """Puts the files' names before the message of a ValueError."""
+    try:
+        yield
+    except ValueError as error:
+        names = " and ".join(str(file) for file in files)
+        raise ValueError(f"{names}: {error}") from error
+
+
+@contextlib.contextmanager
 def explaining(
     what: str,
     kinds: type[Exception] | tuple[type[Exception], ...] = Exception,

@@ -1,9 +1,8 @@
 """What is done to an array of pixels: quantise, luma, border, the eight dihedral transforms.
 
-NumPy only; the constants that `metrics` (Keras, float32) and `evaluation` (NumPy, double) share.
+NumPy only.
 """
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,6 @@ LUMA_WEIGHTS = (65.481, 128.553, 24.966)
 LUMA_OFFSET = 16.0
 
 PEAK = 255.0
-MAX_PSNR = 100.0  # dB: what two equal images count, where the formula says infinity
-
-# Wang et al., "Image quality assessment", 2004, section III.
-SSIM_WINDOW = 11
-SSIM_SIGMA = 1.5
-SSIM_C1 = (0.01 * PEAK) ** 2
-SSIM_C2 = (0.03 * PEAK) ** 2
 
 # Mean RGB of DIV2K's training images in 0..255, as the official code has it.
 DIV2K_MEAN = (0.4488 * 255, 0.4371 * 255, 0.4040 * 255)
@@ -100,13 +92,6 @@ def luma(image: NDArray[Any]) -> NDArray[np.float64]:
         f"Received: shape={image.shape}. "
         "Take off an alpha channel first; pass a batch one image at a time."
     )
-
-
-def ssim_window() -> list[float]:
-    """The weights of SSIM's Gaussian window along one dimension: 11 numbers that sum to 1."""
-    middle = SSIM_WINDOW // 2
-    weights = [math.exp(-0.5 * ((i - middle) / SSIM_SIGMA) ** 2) for i in range(SSIM_WINDOW)]
-    return [weight / sum(weights) for weight in weights]
 
 
 def crop_border(image: NDArray[Any], border: int) -> NDArray[Any]:

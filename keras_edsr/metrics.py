@@ -9,16 +9,8 @@ import math
 import keras
 from keras import ops
 
-from .image_ops import (
-    LUMA_OFFSET,
-    LUMA_WEIGHTS,
-    MAX_PSNR,
-    PEAK,
-    SSIM_C1,
-    SSIM_C2,
-    SSIM_WINDOW,
-    ssim_window,
-)
+from .image_ops import LUMA_OFFSET, LUMA_WEIGHTS, PEAK
+from .scores.measures import MAX_PSNR, SSIM_C1, SSIM_C2, SSIM_WINDOW, ssim_window
 
 
 class _ImageQuality(keras.metrics.Mean):

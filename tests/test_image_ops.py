@@ -14,7 +14,6 @@ from keras_edsr.image_ops import (
     inverse_dihedral,
     luma,
     quantise,
-    ssim_window,
 )
 
 FLOATS = hnp.arrays(np.float64, (7,), elements=st.floats(-1e9, 1e9))
@@ -96,13 +95,6 @@ def test_luma_takes_an_image_of_one_channel_as_it_is(shape):
 def test_luma_names_a_shape_that_is_no_image(shape):
     with pytest.raises(ValueError, match=r"An image must be .*Received: shape="):
         luma(np.zeros(shape))
-
-
-def test_the_window_of_ssim_is_a_normal_distribution_of_sigma_one_and_a_half():
-    window = np.array(ssim_window())
-    offsets = np.arange(-5, 6)
-    assert window.sum() == pytest.approx(1, abs=1e-15)
-    np.testing.assert_allclose(np.log(window / window[5]), -(offsets**2) / 4.5, atol=1e-12)
 
 
 # === crops ===

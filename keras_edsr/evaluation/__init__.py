@@ -1,6 +1,6 @@
 """How near images are to the originals, by the paper's protocol: scores, tables, and a report to look at."""
 
-from .measures import PROTOCOLS, psnr, score, ssim
+from ..scores import PROTOCOLS, psnr, score, ssim
 from .protocol import BICUBIC, evaluate, evaluate_images
 from .report import PAGE, short_names, write_report
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .measures import Image, as_compared, border
+from ..scores import Image, as_compared, border
 
 REGION = 96  # HR pixels: what a reader can compare pixel by pixel, side by side
 VIEW = 512  # HR pixels at most: what the slider shows around it

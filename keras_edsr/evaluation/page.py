@@ -10,8 +10,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from ..scores import border
 from .crops import REGION, Box, gradient
-from .measures import border
 
 GENERATOR = "keras-edsr evaluate --report"  # by which a page of ours is known
 

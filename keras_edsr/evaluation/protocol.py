@@ -1,20 +1,19 @@
 """The paper's protocol over files: tables of how near a network's images are to the originals.
 
-What is compared, and how, is in `measures`; the means are over images.
+What is compared, and how, is in `scores`; the means are over images.
 """
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..data.sources import match_images
+from ..files import naming
 from ..image_io import find_images, read_image
 from ..image_ops import crop_to_multiple
 from ..imresize import imresize
-from .measures import Image, check_request, score
+from ..scores import Image, Scores, check_request, means, score
 
 BICUBIC = "bicubic"
 
@@ -251,21 +250,10 @@ def _table(
 
 def row(name: str, sr: Image, hr: Image, scale: int, protocol: str) -> dict[str, Any]:
     """The scores of one image, as in the `images` of `evaluate`."""
-    image_psnr, image_ssim = score(sr, hr, scale, protocol)
-    return {"name": name, "psnr": image_psnr, "ssim": image_ssim}
+    return {"name": name, **score(sr, hr, scale, protocol)._asdict()}
 
 
 def with_means(images: list[dict[str, Any]], scale: int, protocol: str) -> dict[str, Any]:
     """What `evaluate` returns, from its rows."""
-    means = {key: math.fsum(row[key] for row in images) / len(images) for key in ("psnr", "ssim")}
-    return {**means, "images": images, "protocol": protocol, "scale": int(scale)}
-
-
-@contextmanager
-def naming(*files: Path) -> Iterator[None]:
-    """Puts the files' names before the message of a ValueError."""
-    try:
-        yield
-    except ValueError as error:
-        names = " and ".join(str(file) for file in files)
-        raise ValueError(f"{names}: {error}") from error
+    mean = means([Scores(row["psnr"], row["ssim"]) for row in images])
+    return {**mean._asdict(), "images": images, "protocol": protocol, "scale": int(scale)}

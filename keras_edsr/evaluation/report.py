@@ -10,10 +10,10 @@ from typing import Any
 
 from .._version import __version__
 from ..data.sources import match_images
-from ..files import atomic_path
+from ..files import atomic_path, naming
 from ..image_io import write_image
+from ..scores import Image, check_request
 from . import crops
-from .measures import Image, check_request
 from .page import GENERATOR, About, Pictures, Shown, page
 from .protocol import (
     BICUBIC,
@@ -21,7 +21,6 @@ from .protocol import (
     Progress,
     Upscaler,
     find_hr,
-    naming,
     read_originals,
     read_sr,
     row,

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..image_ops import MAX_PSNR, PEAK
 from ..inference import upscale
 from ..runtimes import open_runtime
+from ..scores import MAX_PSNR, psnr
 
 logger = logging.getLogger("keras_edsr")
 
@@ -117,10 +117,8 @@ def _difference(found, expected):
         raise ValueError(
             f"The export differs from the model: it makes {found.shape}, the model {expected.shape}. Nothing was kept."
         )
-    off = np.abs(found.astype(np.float64) - expected)
-    mse = np.square(off).mean()
-    psnr = MAX_PSNR if mse == 0 else min(MAX_PSNR, 10 * np.log10(PEAK**2 / mse))
-    return Difference(int(off.max()), float(psnr))
+    largest = np.abs(np.subtract(found, expected, dtype=np.int64)).max()
+    return Difference(int(largest), min(MAX_PSNR, psnr(found, expected)))
 
 
 def _check(scale, difference, tolerance, min_psnr):

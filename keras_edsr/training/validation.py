@@ -1,13 +1,14 @@
-"""Validation on whole images, by the benchmark protocol: Y of BT.601, crop_border = scale."""
+"""Validation on whole images, by the benchmark protocol, with the numbers of `evaluate`."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from ..data import ImagePairs
-from ..image_ops import SSIM_WINDOW
 from ..inference import upscale
-from ..metrics import PSNR, SSIM
+from ..scores import means, score, smallest_side
+
+PROTOCOL = "benchmark"
 
 
 def check_validation(pairs: ImagePairs) -> None:
@@ -17,7 +18,7 @@ def check_validation(pairs: ImagePairs) -> None:
         ValueError: An image is too small; it is named.
     """
     for scale in pairs.scales:
-        needed = SSIM_WINDOW + 2 * scale
+        needed = smallest_side(scale, PROTOCOL)
         for i, name in enumerate(pairs.names):
             height, width = pairs.hr(i, scale).shape[:2]
             if min(height, width) < needed:
@@ -41,23 +42,21 @@ def validate(
         `val_psnr` (dB) and `val_ssim`, means over the images; of several scales the means over those, and for each
         scale `val_psnr_x2`, `val_ssim_x2`, ….
     """
-    scores = {}
+    found = {}
     for scale in pairs.scales:
-        metrics = {
-            "psnr": PSNR(crop_border=scale, y_channel=True),
-            "ssim": SSIM(crop_border=scale, y_channel=True),
-        }
+        scores = []
         for i, name in enumerate(pairs.names):
             lr, hr = pairs.lr(i, scale), pairs.hr(i, scale)
             sr = upscale(model, lr, scale)
-            for metric in metrics.values():
-                metric.update_state(hr[None], sr[None])
+            scores.append(score(sr, hr, scale, PROTOCOL))
             if show:
                 show(f"{name} x{scale}", lr, sr, hr)
-        for name, metric in metrics.items():
-            scores[f"val_{name}_x{scale}"] = float(metric.result())
-    means = {
-        f"val_{name}": sum(scores[f"val_{name}_x{s}"] for s in pairs.scales) / len(pairs.scales)
-        for name in ("psnr", "ssim")
-    }
-    return means if len(pairs.scales) == 1 else means | scores
+        found[scale] = means(scores)
+    mean = _row(means(list(found.values())))
+    for scale, mean_of_scale in found.items() if len(found) > 1 else ():
+        mean |= _row(mean_of_scale, f"_x{scale}")
+    return mean
+
+
+def _row(scores, suffix=""):
+    return {f"val_{name}{suffix}": value for name, value in scores._asdict().items()}

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from keras_edsr.evaluation import psnr, score, ssim
 from keras_edsr.imresize import imresize
+from keras_edsr.scores import psnr, score, smallest_side, ssim
+from keras_edsr.scores.measures import ssim_window
 
 
 def photo(height=60, width=72, channels=3, seed=0):
@@ -77,6 +78,13 @@ def test_ssim_refuses_an_image_smaller_than_its_window():
         ssim(np.zeros((10, 30)), np.zeros((10, 30)))
 
 
+def test_the_window_of_ssim_is_a_normal_distribution_of_sigma_one_and_a_half():
+    window = np.array(ssim_window())
+    offsets = np.arange(-5, 6)
+    assert window.sum() == pytest.approx(1, abs=1e-15)
+    np.testing.assert_allclose(np.log(window / window[5]), -(offsets**2) / 4.5, atol=1e-12)
+
+
 # === Protocols ===
 
 
@@ -121,3 +129,12 @@ def test_a_gray_image_is_compared_as_it_is(protocol):
 
 def test_two_equal_images_count_100_db():
     assert score(photo(), photo(), 2)[0] == 100
+
+
+@pytest.mark.parametrize(("protocol", "side"), [("benchmark", 17), ("div2k", 29)])
+def test_the_smallest_image_leaves_one_window_within_the_border(protocol, side):
+    assert smallest_side(3, protocol) == side
+    hr, sr = photo(32, 32)[:side, :side], photo(32, 32, seed=1)[:side, :side]
+    assert -1 < score(sr, hr, 3, protocol).ssim < 1
+    with pytest.raises(ValueError, match="11 pixels a side"):
+        score(sr[1:], hr[1:], 3, protocol)

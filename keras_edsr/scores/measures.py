@@ -1,11 +1,4 @@
-"""PSNR and SSIM in double precision, and what of two images a protocol compares.
-
-`benchmark` (Set5, Set14, B100, Urban100): BT.601's luma of the 8-bit images, not rounded; as many
-pixels left out along the border as the scale. `div2k` (DIV2K 0801-0900): RGB, all channels in one
-mean; scale + 6 pixels left out, as both official programs do (their README says + 2). PSNR with a
-peak of 255 and SSIM (Gaussian 11x11, sigma 1.5, 'valid', channels averaged).
-The paper's SSIM on DIV2K is another one, volumetric (facts §9.4), and can't be compared.
-"""
+"""PSNR and SSIM in double precision: the numbers of `evaluate`, of training's validation and of export's check."""
 
 import math
 from typing import Any
@@ -13,46 +6,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image_ops import MAX_PSNR, PEAK, SSIM_C1, SSIM_C2, SSIM_WINDOW, crop_border, luma, ssim_window
+from ..image_ops import PEAK
 
-PROTOCOLS = ("benchmark", "div2k")
+MAX_PSNR = 100.0  # dB: what two equal images count, where the formula says infinity
+
+# Wang et al., "Image quality assessment", 2004, section III.
+SSIM_WINDOW = 11
+SSIM_SIGMA = 1.5
+SSIM_C1 = (0.01 * PEAK) ** 2
+SSIM_C2 = (0.03 * PEAK) ** 2
 
 SSIM_ROWS = 32  # at a time, so that the maps of a large image stay in the cache
 
 Image = NDArray[Any]
-
-
-def score(sr: Image, hr: Image, scale: int, protocol: str = "benchmark") -> tuple[float, float]:
-    """PSNR and SSIM of one image by a protocol.
-
-    Args:
-        sr: `(height, width)` gray or `(height, width, 3)` RGB, uint8 in 0..255: after the rounding.
-        hr: The original, of the same shape.
-        scale: Integer; the border that is left out depends on it.
-        protocol: `"benchmark"` or `"div2k"`.
-
-    Returns:
-        PSNR in dB, 100 at most (two equal images; infinity would drown every mean and is no JSON),
-        and SSIM.
-
-    Raises:
-        ValueError: If the shapes differ, the image is too small for the border, or `protocol` is
-            unknown.
-    """
-    check_request(scale, protocol)
-    _check_same_shape(sr, hr)
-    sr, hr = (crop_border(as_compared(image, protocol), border(scale, protocol)) for image in (sr, hr))
-    return min(psnr(sr, hr), MAX_PSNR), ssim(sr, hr)
-
-
-def border(scale: int, protocol: str) -> int:
-    """How many pixels a protocol leaves out on each side."""
-    return scale if protocol == "benchmark" else scale + 6
-
-
-def as_compared(image: Image, protocol: str) -> Image:
-    """The values of an 8-bit image that a protocol compares: luma in float64, or the image as it is."""
-    return luma(image) if protocol == "benchmark" else image
 
 
 def psnr(sr: Image, hr: Image) -> float:
@@ -68,7 +34,7 @@ def psnr(sr: Image, hr: Image) -> float:
     Raises:
         ValueError: If the shapes differ.
     """
-    _check_same_shape(sr, hr)
+    check_same_shape(sr, hr)
     error = np.asarray(sr, np.float64) - np.asarray(hr, np.float64)
     mse = float(np.mean(np.square(error, out=error)))
     return 10 * math.log10(PEAK**2 / mse) if mse else math.inf
@@ -89,7 +55,7 @@ def ssim(sr: Image, hr: Image) -> float:
 
     Reference: [Wang et al., 2004](https://doi.org/10.1109/TIP.2003.819861), section III.
     """
-    _check_same_shape(sr, hr)
+    check_same_shape(sr, hr)
     height, width, *rest = np.shape(sr)
     channels = math.prod(rest)
     rows, columns = height - SSIM_WINDOW + 1, width - SSIM_WINDOW + 1
@@ -105,6 +71,13 @@ def ssim(sr: Image, hr: Image) -> float:
         strip = slice(row, row + SSIM_ROWS + SSIM_WINDOW - 1)
         total += float(np.sum(_ssim_map(sr[strip], hr[strip], channels)))
     return total / (rows * columns * channels)
+
+
+def ssim_window() -> list[float]:
+    """The weights of SSIM's Gaussian window along one dimension: 11 numbers that sum to 1."""
+    middle = SSIM_WINDOW // 2
+    weights = [math.exp(-0.5 * ((i - middle) / SSIM_SIGMA) ** 2) for i in range(SSIM_WINDOW)]
+    return [weight / sum(weights) for weight in weights]
 
 
 def _ssim_map(x: Image, y: Image, channels: int) -> NDArray[np.float64]:
@@ -139,20 +112,8 @@ def _window_mean(image: Image, step: int) -> NDArray[np.float64]:
     return total
 
 
-def check_request(scale: Any, protocol: Any) -> None:
-    """Makes sure that a scale and a protocol are such.
-
-    Raises:
-        ValueError: The scale is no positive integer, or the protocol is unknown.
-    """
-    whole = isinstance(scale, (int, np.integer)) and not isinstance(scale, bool)
-    if not whole or scale < 1:
-        raise ValueError(f"`scale` must be a positive integer. Received: scale={scale!r}.")
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"`protocol` must be one of {PROTOCOLS}. Received: protocol={protocol!r}.")
-
-
-def _check_same_shape(sr: Image, hr: Image) -> None:
+def check_same_shape(sr: Image, hr: Image) -> None:
+    """Raises ValueError if two images have not one shape."""
     if np.shape(sr) != np.shape(hr):
         raise ValueError(
             f"Two images to compare must have one shape. Received: sr of {np.shape(sr)} and hr of "
