@@ -48,7 +48,7 @@ def open_file(path: str | os.PathLike) -> BinaryIO:
 
 
 def why_not_a_file(path: str | os.PathLike) -> str | None:
-    """Returns what `path` is instead of a file, or None if it is a file, or nothing is there.
+    """Returns what `path` is instead of a file, or why it cannot be reached; None if it is a file, or nothing is there.
 
     Links are followed: a link to a file is a file.
     """
@@ -62,13 +62,12 @@ def why_not_a_file(path: str | os.PathLike) -> str | None:
 
 
 def _why_not_followed(path: str | os.PathLike, error: OSError) -> str | None:
-    if not os.path.islink(path):
-        return None
-    if error.errno == errno.ELOOP:
+    missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+    if os.path.islink(path) and error.errno == errno.ELOOP:
         return "it is a link that leads in a circle"
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if os.path.islink(path) and missing:
         return f"it is a link to {os.readlink(os.fspath(path))}, which does not exist"
-    return None
+    return None if missing else reason(error)
 
 
 def follow_link(path: str | os.PathLike) -> Path:

@@ -1,13 +1,17 @@
+import io
+import os
 import re
+import signal
 
 import keras
 import numpy as np
 import pytest
+from odd_entries import ODD
 from PIL import Image, ImageCms
 from runs import photo
 
 from keras_edsr.image_io import Picture, read_image, read_picture, write_image, write_picture
-from keras_edsr.inference import plan_files, upscale, upscale_files
+from keras_edsr.inference import STDIN, STDOUT, plan_files, upscale, upscale_files
 from keras_edsr.models import EDSR, MDSR
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -37,7 +41,10 @@ def test_a_file_becomes_a_file(photos, tmp_path):
 
 
 def test_a_file_keeps_its_name_in_a_folder(photos, tmp_path):
-    assert plan_files([photos / "a.png"], tmp_path / "out") == [(photos / "a.png", tmp_path / "out" / "a.png")]
+    expected = [(photos / "a.png", tmp_path / "out" / "a.png")]
+    assert plan_files([photos / "a.png"], f"{tmp_path / 'out'}{os.sep}") == expected
+    (tmp_path / "out").mkdir()
+    assert plan_files([photos / "a.png"], tmp_path / "out") == expected
 
 
 def test_a_folder_may_be_called_like_an_image(photos, tmp_path):
@@ -134,8 +141,9 @@ def test_one_file_named_twice_is_one(photos, tmp_path):
     [
         (["*.gif"], "out", "", r"nothing that fits .*\*\.gif is an image"),
         (["a.png"], "out.png", "_x2", r"`suffix` is for names in a folder, and .*out\.png is one image"),
-        (["a.png"], "out", "/x2", "must hold no separator"),
-        (["a.png"], "out", ".jp2", r"Cannot write .*a\.jp2: its suffix must be one of"),
+        (["a.png"], "out/", "/x2", "must hold no separator"),
+        (["a.png"], "out/", ".jp2", r"Cannot write \*\.jp2: its suffix must be one of"),
+        (["a.png"], "out", ".png", r"For a folder of that name, write .*out/ with the separator"),
         ([""], "out", ".png", r"Several inputs would become .*sub/deep/a\.png"),
         ([""], "photos", ".png", r"a\.png would overwrite its own source"),
     ],
@@ -145,7 +153,7 @@ def test_names_that_cannot_be_are_refused(photos, tmp_path, inputs, output, suff
     if output == "photos":
         (photos / "sub" / "deep" / "a.tif").unlink()
     with pytest.raises(ValueError, match=message):
-        plan_files([photos / name for name in inputs], tmp_path / output, overwrite=True, suffix=suffix)
+        plan_files([photos / name for name in inputs], f"{tmp_path}/{output}", overwrite=True, suffix=suffix)
 
 
 def test_another_input_is_never_overwritten(photos):
@@ -194,7 +202,7 @@ def test_a_source_is_never_overwritten(photos):
 def test_an_input_without_an_image_is_refused(tmp_path, inputs, message):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=message):
-        plan_files([tmp_path / name for name in inputs], tmp_path / "out")
+        plan_files([tmp_path / name for name in inputs], f"{tmp_path}/out/")
 
 
 def test_an_input_that_lies_in_the_output_alone_is_refused(photos):
@@ -206,22 +214,38 @@ def test_an_input_that_lies_in_the_output_alone_is_refused(photos):
         plan_files([photos / "sub"], photos / "sub" / "out")
 
 
-@pytest.mark.parametrize("name", ["out.psd", "out.jp2", "out.AVIF"])
+@pytest.mark.parametrize("name", ["out.psd", "out.jp2", "out.heic", "out.HEIF", "out.mp4", "out.mkv", "out.x2", "out"])
 def test_a_format_that_is_not_written_is_refused(photos, tmp_path, name):
     with pytest.raises(ValueError, match=f"Cannot write .*{name}: its suffix must be one of"):
         plan_files([photos / "a.png"], tmp_path / name)
 
 
-def test_a_file_that_would_keep_a_name_that_is_not_written_is_refused(photos, tmp_path):
+@pytest.mark.parametrize("name", ["out.mp4", "out.heic", "out.jp2"])
+def test_a_folder_is_not_given_the_name_of_a_file(photos, tmp_path, name):
+    for inputs in ([photos], [photos / "a.png", photos / "b.jpg"], [photos / "*"]):
+        with pytest.raises(ValueError, match="Several images cannot become one file"):
+            plan_files(inputs, tmp_path / name)
+
+
+def test_several_inputs_make_a_folder_of_any_other_name(photos, tmp_path):
+    for name in ("out", "2026.11", "photos.x2"):
+        assert plan_files([photos / "*.png"], tmp_path / name)[0][1] == tmp_path / name / "a.png"
+
+
+def test_a_file_that_would_keep_a_name_that_is_not_written_is_left_with_what_helps(model, photos, tmp_path):
     Image.fromarray(photo(12, 16)).save(photos / "d.ppm")
-    with pytest.raises(ValueError, match=r"Cannot write .*d\.ppm: its suffix"):
-        plan_files([photos / "d.ppm"], tmp_path / "out")
-    assert plan_files([photos / "d.ppm"], tmp_path / "out", suffix=".png")
+    [(source, error)] = upscale_files(plan_files([photos], tmp_path / "out"), model)
+    assert source == photos / "d.ppm"
+    assert re.search(r"Cannot write .*d\.ppm: its suffix must be one of .* --suffix \.png", str(error))
+    assert (tmp_path / "out" / "sub" / "deep" / "a.webp").exists()
+    pairs = plan_files([photos / "d.ppm"], f"{tmp_path}/other/", suffix=".png")
+    assert upscale_files(pairs, model) == []
+    np.testing.assert_array_equal(read_image(tmp_path / "other" / "d.png"), upscale(model, photo(12, 16)))
 
 
 def test_a_file_in_place_of_the_folder_is_refused(photos, tmp_path):
     (tmp_path / "out").touch()
-    with pytest.raises(ValueError, match="out is a file that is no image"):
+    with pytest.raises(ValueError, match="out is a file, and several images need a folder"):
         plan_files([photos], tmp_path / "out")
 
 
@@ -419,6 +443,194 @@ def test_what_the_target_cannot_hold_is_refused_before_the_work(model, folder, s
 
 
 # === Bad files ===
+
+
+@pytest.fixture
+def _alarm():
+    """A test that waits for a pipe ends here, not with the whole run."""
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+
+
+@pytest.mark.usefixtures("_alarm")
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("inputs", [[""], ["*"], ["**/*.png"], ["a.png", "m.png", "sub/c.png"]])
+def test_a_bad_entry_is_reported_and_the_others_are_done(model, photos, tmp_path, kind, inputs):
+    ODD[kind](photos / "m.png")
+    for name in ("b.jpg", "sub/deep/a.webp"):
+        (photos / name).unlink()
+    pairs = plan_files([photos / name for name in inputs], tmp_path / "out")
+    [(source, error)] = upscale_files(pairs, model)
+    assert source == photos / "m.png"
+    assert re.fullmatch(r"Cannot read .*m\.png: it is a (link|named pipe|socket|device).*\.", str(error))
+    assert (tmp_path / "out" / "a.png").exists()
+
+
+@pytest.mark.usefixtures("_alarm")
+@pytest.mark.parametrize("kind", ODD)
+def test_a_bad_entry_alone_is_refused_before_a_model_is_loaded(photos, tmp_path, kind):
+    ODD[kind](photos / "sub" / "m.png")
+    for inputs in ([photos / "sub" / "m.png"], [photos / "sub" / "m*"]):
+        with pytest.raises(ValueError, match=r"No image to read: .*m\.png: it is a "):
+            plan_files(inputs, tmp_path / "out.png")
+
+
+@pytest.mark.usefixtures("_alarm")
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_no_file_is_no_target(model, photos, tmp_path, kind):
+    ODD[kind](tmp_path / "o.png")
+    pairs = [(photos / "a.png", tmp_path / "o.png"), (photos / "a.png", tmp_path / "z.png")]
+    told = []
+    [(_, error)] = upscale_files(pairs, model, overwrite=True, progress=lambda source, *_: told.append(source))
+    assert re.match(r"Cannot write .*o\.png: it is a ", str(error))
+    assert len(told) == 1  # of the other: found out before the work
+    assert (tmp_path / "z.png").exists()
+
+
+def test_overwriting_a_link_replaces_the_file_behind_it(model, photos, tmp_path):
+    write_image(tmp_path / "real.png", photo(12, 16, 5))
+    (tmp_path / "link.png").symlink_to("real.png")
+    pairs = plan_files([photos / "a.png"], tmp_path / "link.png", overwrite=True)
+    assert upscale_files(pairs, model, overwrite=True) == []
+    assert (tmp_path / "link.png").is_symlink()
+    np.testing.assert_array_equal(read_image(tmp_path / "real.png"), upscale(model, photo(12, 16)))
+
+
+def test_a_link_to_the_source_is_no_target(photos, tmp_path):
+    (tmp_path / "link.png").symlink_to(photos / "a.png")
+    with pytest.raises(ValueError, match="would overwrite its own source"):
+        plan_files([photos / "a.png"], tmp_path / "link.png", overwrite=True)
+
+
+def test_a_folder_that_cannot_be_listed_is_reported(model, photos, tmp_path, monkeypatch):
+    listed = os.scandir
+
+    def scandir(path="."):
+        if os.fspath(path).endswith("deep"):  # root may list anything
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    for inputs in (photos, photos / "**" / "*.png"):
+        failed = upscale_files(plan_files([inputs], tmp_path / inputs.name[:1]), model)
+        assert [source for source, _ in failed] == [photos / "sub" / "deep"]
+        assert re.fullmatch(r"Cannot read the folder .*deep: permission denied\.", str(failed[0][1]))
+        assert (tmp_path / inputs.name[:1] / "sub" / "c.png").exists()
+
+
+def test_a_file_that_vanishes_meanwhile_is_reported(model, photos, tmp_path):
+    pairs = plan_files([photos], tmp_path / "out")
+    (photos / "b.jpg").unlink()
+    [(source, error)] = upscale_files(pairs, model)
+    assert source == photos / "b.jpg"
+    assert isinstance(error, FileNotFoundError)
+
+
+def test_names_that_are_not_utf_8_are_names(model, photos, tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    (photos / "a.png").rename(photos / name)
+    assert upscale_files(plan_files([photos], tmp_path / "out"), model) == []
+    assert b"caf\xe9.png" in os.listdir(os.fsencode(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("suffix", ["avif", "jp2", "j2k", "ppm", "pgm", "pbm", "dib", "jfif", "jpe", "tif", "JFIF"])
+def test_every_image_of_a_folder_is_done(model, tmp_path, suffix):
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / f"a.{suffix}"
+    Image.fromarray(photo(12, 16)).convert({"pgm": "L", "pbm": "1"}.get(suffix, "RGB")).save(path)
+    for inputs in (tmp_path / "in", tmp_path / "in" / "*", tmp_path / "in" / f"*.{suffix}"):
+        pairs = plan_files([inputs], tmp_path / "out", overwrite=True, suffix=".png")
+        assert upscale_files(pairs, model, overwrite=True) == []
+        np.testing.assert_array_equal(read_image(tmp_path / "out" / "a.png"), upscale(model, read_image(path)))
+
+
+# === Streams ===
+
+
+class Stdin:
+    """Standard input as a pipe: it cannot be rewound."""
+
+    def __init__(self, data):
+        self.buffer = io.BytesIO(data)
+        self.buffer.seek = None
+
+
+@pytest.mark.parametrize(
+    ("source", "suffix", "kind"),
+    [("a.png", "", "PNG"), ("b.jpg", "", "JPEG"), ("b.jpg", ".png", "PNG"), ("sub/deep/a.webp", "", "WEBP")],
+)
+def test_standard_input_becomes_standard_output(model, photos, monkeypatch, source, suffix, kind):
+    monkeypatch.setattr("sys.stdin", Stdin((photos / source).read_bytes()))
+    stdout = io.BytesIO()
+    pairs = plan_files([STDIN], STDOUT, suffix=suffix)
+    assert upscale_files(pairs, model, stdout=stdout, write_options={"lossless": True}) == []
+    with Image.open(stdout) as image:
+        assert image.format == kind
+        if kind != "JPEG":
+            np.testing.assert_array_equal(np.asarray(image), upscale(model, read_image(photos / source)))
+
+
+def test_standard_input_in_a_folder_takes_its_formats_suffix(model, photos, tmp_path, monkeypatch):
+    told = []
+    for suffix, name in (
+        ("", "stdin.png"),
+        ("_x2", "stdin_x2.png"),
+        ("_v1.5", "stdin_v1.5.png"),
+        (".bmp", "stdin.bmp"),
+    ):
+        monkeypatch.setattr("sys.stdin", Stdin((photos / "a.png").read_bytes()))
+        pairs = plan_files([STDIN], f"{tmp_path}/out/", suffix=suffix)
+        assert upscale_files(pairs, model, report=lambda target, error: told.append(target.name)) == []
+        assert told[-1] == name
+        assert (tmp_path / "out" / name).exists()
+
+
+def test_an_open_pipe_is_read_to_its_end(model, photos, tmp_path):
+    end, start = os.pipe()
+    os.write(start, (photos / "a.png").read_bytes())
+    os.close(start)
+    assert upscale_files(plan_files([f"/dev/fd/{end}"], tmp_path / "b.png"), model) == []
+    os.close(end)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.png"), upscale(model, photo(12, 16)))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", r"/dev/stdin: it is empty or not an image"),
+        (b"text", r"/dev/stdin: it is empty or not an image"),
+        (bytes(2**26 + 16 * 5 + 1), r"/dev/stdin: it has more than 67108944 bytes"),
+        (None, r"PPM is read and not written; name a suffix to write, such as \.png"),
+    ],
+)
+def test_bad_standard_input_is_one_bad_file(model, monkeypatch, data, message):
+    if data is None:
+        file = io.BytesIO()
+        Image.fromarray(photo(12, 16)).save(file, "PPM")
+        data = file.getvalue()
+    monkeypatch.setattr("sys.stdin", Stdin(data))
+    stdout = io.BytesIO()
+    [(_, error)] = upscale_files(plan_files([STDIN], STDOUT), model, stdout=stdout, max_pixels=5)
+    assert re.search(message, str(error))
+    assert not stdout.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "suffix", "message"),
+    [
+        (["a.png", "b.jpg"], "", "Several images cannot become one file, standard output"),
+        ([""], "", "Several images cannot become one file, standard output"),
+        (["a.png"], "_x2", "must be a format for standard output"),
+        (["a.png"], ".jp2", "must be a format for standard output"),
+    ],
+)
+def test_standard_output_takes_one_image_of_a_format_that_is_written(photos, inputs, suffix, message):
+    with pytest.raises(ValueError, match=message):
+        plan_files([photos / name for name in inputs], STDOUT, suffix=suffix)
+
+
+# === Too large, or without a place ===
 
 
 def test_a_file_of_too_many_pixels_is_refused(model, photos, tmp_path):

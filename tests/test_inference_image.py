@@ -246,3 +246,40 @@ def test_the_examples_in_the_docstring_run():
     [test] = [test for test in finder.find(inference.upscale, "upscale") if test.examples]
     result = doctest.DocTestRunner().run(test)
     assert (result.failed, result.attempted > 5) == (0, True)
+
+
+# === Floats ===
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1), (6, 5, 3), (6, 5, 4), (2, 6, 5, 3)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((0, 255), r"must lie in \[0, 1\]. Received: values from 0 to 255. .*image / 255"),
+        ((-0.5, 0.5), r"must lie in \[0, 1\]. Received: values from -0.5 to 0.5"),
+        ((0, 1.01), r"must lie in \[0, 1\].*np\.clip"),
+        ((0, np.nan), "must hold finite numbers. Received: NaN or infinity"),
+        ((0, np.inf), "must hold finite numbers"),
+        ((-np.inf, 1), "must hold finite numbers"),
+    ],
+)
+def test_floats_lie_in_0_1_and_are_finite(model, shape, dtype, values, message):
+    image = np.full(shape, 0.5, dtype)
+    image.flat[0], image.flat[-1] = values
+    for runtime in (None, "auto"):
+        with pytest.raises(ValueError, match=message):
+            upscale(model, image, runtime=runtime)
+
+
+def test_a_float_photograph_is_that_of_uint8(shared_faults):
+    with Image.open(shared_faults / "float_image_0_255" / "photo.png") as stored:
+        photo = np.asarray(stored.convert("RGB"))
+    with pytest.raises(ValueError, match="image / 255"):
+        upscale("edsr_compact_x2", keras.utils.img_to_array(photo))
+    spoilt = photo / 255
+    spoilt[0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        upscale("edsr_compact_x2", spoilt, runtime="auto")
+    sr = upscale("edsr_compact_x2", (photo / 255).astype("float32"))
+    assert np.abs(255 * sr - upscale("edsr_compact_x2", photo)).max() <= 0.51

@@ -299,7 +299,7 @@ def test_a_folder_of_the_user(weights):
 
 
 def test_what_is_not_there_is_refused():
-    assert "neither a preset nor a file. Presets: " in refusal("edsr_x5")
+    assert "neither a preset nor a file. Did you mean edsr_x" in refusal("edsr_x5")
 
 
 @pytest.mark.parametrize("name", ["a.h5", "a.png", "a"])

@@ -10,7 +10,10 @@ from PIL import Image
 
 from keras_edsr import EDSR, MDSR, upscale
 from keras_edsr.checkpoints import Network
+from keras_edsr.info.describe import describe
+from keras_edsr.models import load_model
 from keras_edsr.presets import official
+from keras_edsr.runtimes import open_runtime
 
 GOLDEN = Path(__file__).parent / "golden" / "torch_checkpoints"
 OUTPUTS = np.load(GOLDEN / "outputs.npz")
@@ -37,7 +40,7 @@ def put(weights, golden, name):
 
 
 def refusal(call):
-    with pytest.raises(ValueError, match=r"edsr|mdsr") as raised:
+    with pytest.raises(ValueError, match=r"edsr|mdsr|preset") as raised:
         call()
     assert "\n" not in str(raised.value)
     return str(raised.value)
@@ -86,10 +89,33 @@ def test_a_file_of_another_network_under_a_published_name_is_refused(weights):
     assert "should hold edsr_baseline_x2, EDSR(scale=2, num_blocks=2, filters=8), but holds EDSR(scale=3" in message
 
 
-def test_an_unknown_preset_is_refused_with_those_there_are():
+def test_an_unknown_preset_is_refused_with_the_nearest():
     message = refusal(lambda: EDSR.from_preset("edsr_x5"))
-    assert message.startswith("'edsr_x5' is neither a preset nor a folder with one (config.json). Presets: ")
-    assert "mdsr_baseline" in message
+    assert message.startswith("'edsr_x5' is neither a preset nor a folder with one (config.json). Did you mean edsr_x")
+    assert message.endswith("`keras-edsr info` lists all presets.")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("edsr_compct_x2", "edsr_compact_x2"),
+        ("EDSR_Compact_x3", "edsr_compact_x3"),
+        ("edsr-compact-x4", "edsr_compact_x4"),
+        ("mdsr_compakt", "mdsr_compact"),
+        ("edsr_baslin_x2", "edsr_baseline_x2"),
+    ],
+)
+def test_a_misspelt_preset_is_found_by_every_door(word, meant):
+    for load in (EDSR.from_preset, load_model, open_runtime, describe):
+        message = refusal(lambda load=load: load(word))
+        assert f"Did you mean {meant}" in message
+        assert "`keras-edsr info` lists all presets." in message
+
+
+def test_a_word_that_is_like_no_preset_is_told_how_to_list_them():
+    message = refusal(lambda: open_runtime("photo"))
+    assert "Did you mean" not in message
+    assert message.endswith("`keras-edsr info` lists all presets.")
 
 
 def test_weights_that_no_mirror_has_are_refused_with_what_to_do(weights):

@@ -1,10 +1,12 @@
 """The command `upscale`."""
 
-from pathlib import Path
+import contextlib
+import os
+import sys
 
 import click
 
-from ..files import one_line
+from ..files import one_line, reason
 from ._shared import import_tensorflow, logger, open_bar, print_beside
 
 
@@ -33,8 +35,14 @@ def _fit(context, parameter, value):
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="A file, or a folder.")
+@click.argument("inputs", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(),
+    help="A file, or a folder: one that exists, ends in a separator, or takes several inputs; - is standard output.",
+)
 @click.option(
     "--model",
     type=click.Path(),
@@ -77,7 +85,7 @@ def _fit(context, parameter, value):
     help="Refuse files of more, frames counted together. Default: 89478485, Pillow's own limit.",
 )
 def upscale(inputs, output, model, runtime, device, suffix, overwrite, skip_existing, max_pixels, **options):
-    """Upscale images, folders of images, and patterns such as 'photos/**/*.jpg'.
+    """Upscale images, folders of images, and patterns such as 'photos/**/*.jpg'; - is standard input.
 
     Read and written, by suffix: PNG, JPEG, WebP, GIF, TIFF and BMP. Gray, transparency, 16 bits (PNG, TIFF), EXIF,
     colour profiles and animation are kept; what a format can't hold is refused or told.
@@ -85,15 +93,19 @@ def upscale(inputs, output, model, runtime, device, suffix, overwrite, skip_exis
     A size that is no scale of the model's is made by the next that is, or by several passes, and taken down by bicubic.
 
     A folder's tree is mirrored. One bad file does not stop the others; it is reported, and the exit status is 1.
+
+    In a pipe: cat a.jpg | keras-edsr upscale - -o - --suffix .png > b.png
     """
     if overwrite and skip_existing:
         raise click.UsageError("Give either --overwrite or --skip-existing.")
     sizes = [options["scale"], options["width"] or options["height"], options["fit"]]
     if sum(size is not None for size in sizes) > 1:
         raise click.UsageError("Give --scale, or --width and --height, or --fit.")
-    from ..inference import plan_files, upscale_files
+    from ..inference import STDIN, STDOUT, plan_files, upscale_files
     from ..runtimes import needs_tensorflow, open_runtime
 
+    inputs = [STDIN if path == "-" else path for path in inputs]
+    output = STDOUT if output == "-" else output
     pairs = plan_files(inputs, output, overwrite, skip_existing=skip_existing, suffix=suffix)
     if not pairs:
         return
@@ -105,8 +117,8 @@ def upscale(inputs, output, model, runtime, device, suffix, overwrite, skip_exis
     limit = {} if max_pixels is None else {"max_pixels": max_pixels}
     if needs_tensorflow(model, runtime, device):
         import_tensorflow()
-    model = open_runtime(model, runtime, device)
-    with open_bar("{task.fields[note]}") as bar:
+    with _stdout_for_an_image(pairs) as stdout, open_bar("{task.fields[note]}") as bar:
+        model = open_runtime(model, runtime, device)
         show = _FilesShown(bar, pairs)
         try:
             failed = upscale_files(
@@ -115,6 +127,7 @@ def upscale(inputs, output, model, runtime, device, suffix, overwrite, skip_exis
                 report=show.file_done,
                 progress=show.tile_done,
                 overwrite=overwrite,
+                stdout=stdout,
                 write_options=written,
                 **limit,
                 **options,
@@ -124,9 +137,42 @@ def upscale(inputs, output, model, runtime, device, suffix, overwrite, skip_exis
                 f"Stopped; {show.count} of {len(pairs)} images are done. --skip-existing does the others."
             ) from None
     for source, error in failed:
-        click.echo(f"{source}: {one_line(error)}", err=True)
+        click.echo(f"{source}: {_reason(error)}", err=True)
     if failed:
         raise click.ClickException(f"{len(failed)} of {len(pairs)} images failed.")
+
+
+def _reason(error):
+    return f"{reason(error)}." if isinstance(error, OSError) else one_line(error)
+
+
+@contextlib.contextmanager
+def _stdout_for_an_image(pairs):
+    """Gives standard output as a stream of bytes if an image goes there, else None.
+
+    What else is printed there meanwhile goes to stderr, that of libraries written in C++ as well.
+    """
+    from ..inference import is_stdout
+
+    if not any(is_stdout(target) for _, target in pairs):
+        yield None
+        return
+    stream = sys.stdout.buffer
+    if stream.isatty():
+        raise click.UsageError("An image is not written to a terminal. Redirect it: -o - > FILE.")
+    try:
+        number = stream.fileno()
+    except OSError:  # no file: a test's
+        yield stream
+        return
+    sys.stdout.flush()
+    with open(os.dup(number), "wb") as kept:
+        os.dup2(2, number)
+        try:
+            yield kept
+            kept.flush()
+        finally:
+            os.dup2(kept.fileno(), number)
 
 
 def _default_model(scale, *other_sizes):
@@ -141,24 +187,30 @@ class _FilesShown:
 
     def __init__(self, bar, pairs):
         from ..image_io import count_pixels
+        from ..inference import is_input_stream
 
         self.bar = bar
         self.count = 0
         sources = [source for source, _ in pairs]
-        # 0 where the header can't be read: that file will fail at once
-        self.pixels = {source: 0 if bar.disable else count_pixels(source) for source in sources}
+        # 0 where the header can't be read: that file will fail at once; and of a stream, which is read once
+        self.pixels = {
+            source: 0 if bar.disable or is_input_stream(source) else count_pixels(source) for source in sources
+        }
         self.before = 0
         self.sources = iter(sources)
         self.images = bar.add_task("images", total=len(pairs), note="")
         self.tiles = bar.add_task("pixels", total=sum(self.pixels.values()) or None, note="")
 
     def file_done(self, target, error):
+        from ..inference import is_stdout
+
         self.before += self.pixels[next(self.sources)]
         self.bar.advance(self.images)
         self.bar.update(self.tiles, completed=self.before)
         if error is None:
             self.count += 1
-            print_beside(self.bar, target)
+            if not is_stdout(target):
+                print_beside(self.bar, target)
 
     def tile_done(self, source, done, total):
         self.bar.update(self.tiles, completed=self.before + self.pixels[source] * done // total, note=source.name)

@@ -31,7 +31,7 @@ def find_images(folder: str | os.PathLike) -> list[Path]:
     """
     paths = []
     for path in find_entries(folder):
-        problem = unreadable_folder(path) if path.is_dir() else why_not_a_file(path)
+        problem = unreadable_folder(path) if os.path.isdir(path) else why_not_a_file(path)
         if problem:
             logger.warning("%s is left out: %s.", path, problem)
         else:
@@ -51,8 +51,8 @@ def find_entries(folder: str | os.PathLike) -> list[Path]:
         ValueError: If `folder` is missing, is no folder, or holds nothing that is called like an image.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        problem = "is not a folder" if folder.exists() else "does not exist"
+    if not os.path.isdir(folder):
+        problem = "is not a folder" if os.path.exists(folder) else "does not exist"
         if folder.is_symlink():
             problem = f"is not a folder: {why_not_a_file(folder) or 'it is a link to a file'}"
         raise ValueError(f"No images to read: {folder} {problem}.")

@@ -20,7 +20,7 @@ logger = logging.getLogger("keras_edsr")
 MAX_PIXELS = 89_478_485
 
 # What may be opened. Pillow knows more, some of which start other programs (EPS) or fit any bytes (TGA).
-_READ = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM")
+_READ = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "DIB")
 
 
 class _Quiet:

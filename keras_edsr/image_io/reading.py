@@ -159,7 +159,7 @@ def suffix_of(data: bytes | BinaryIO, name: str | os.PathLike) -> str:
         ValueError: If the data do not begin as an image, or their format is not written; one line that names it.
     """
     with naming(name), quiet(NO_LIMIT), opened_header(data) as image:
-        kind = "JPEG" if image.stored.format == "MPO" else image.stored.format
+        kind = {"MPO": "JPEG", "DIB": "BMP"}.get(image.stored.format or "", image.stored.format)
         for suffix, file_format in FORMATS.items():
             if file_format.name == kind:
                 return suffix

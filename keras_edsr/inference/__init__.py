@@ -1,6 +1,7 @@
-"""Upscaling: one image (`upscale`), or files and folders (`upscale_files`)."""
+"""Upscaling: any image, tiled exactly, in bounded memory; files and folders of them."""
 
 from .files import plan_files, upscale_files
 from .image import upscale
+from .streams import STDIN, STDOUT, is_input_stream, is_stdout
 
-__all__ = ["plan_files", "upscale", "upscale_files"]
+__all__ = ["STDIN", "STDOUT", "is_input_stream", "is_stdout", "plan_files", "upscale", "upscale_files"]

@@ -3,20 +3,36 @@
 import dataclasses
 import glob
 import logging
+import mimetypes
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
 
-from ..files import reason
-from ..image_io import MAX_PIXELS, SUFFIXES, check_fits, find_images, read_picture, write_picture
+from ..files import follow_link, reason, why_not_a_file
+from ..image_io import (
+    MAX_PIXELS,
+    READ_SUFFIXES,
+    SUFFIXES,
+    Picture,
+    check_fits,
+    decode_picture,
+    encode_picture,
+    find_entries,
+    is_called_like_an_image,
+    read_picture,
+    suffix_of,
+    unreadable_folder,
+    write_picture,
+)
 from ..runtimes import open_runtime
 from .image import upscale
 from .sizes import check_size, plan_size
+from .streams import STDOUT, is_input_stream, is_stdout, read_stream
 
 logger = logging.getLogger("keras_edsr")
 
@@ -24,8 +40,8 @@ Pair = tuple[Path, Path]
 
 
 def plan_files(
-    inputs: Iterable[Path],
-    output: Path,
+    inputs: Iterable[str | os.PathLike],
+    output: str | os.PathLike,
     overwrite: bool = False,
     *,
     skip_existing: bool = False,
@@ -33,47 +49,42 @@ def plan_files(
 ) -> list[Pair]:
     """Decides which file becomes which, before anything is done.
 
-    One input file goes to `output` if that has an image's suffix. Otherwise `output` is a folder: a file keeps its
-    name there, and a folder's images keep their places in its tree. If `output` lies in an input folder, what it
-    holds is no input; nor is what an earlier run has made by `suffix`.
+    `output` is a folder if it exists as one, ends in a separator, or if there are several inputs: files, a folder or a
+    pattern. A file keeps its name there, and a folder's images keep their places in its tree. If `output` lies in an
+    input folder, what it holds is no input; nor is what an earlier run has made by `suffix`. One input file goes to
+    any other `output`, which must have an image's suffix.
+
+    A source that cannot be read does not stop the others: `upscale_files` reports it.
 
     Args:
         inputs: Files, folders, and patterns such as `photos/**/*.jpg`, whose files keep their places below the part
-            without a pattern.
-        output: A file or a folder.
+            without a pattern; or `streams.STDIN`.
+        output: A file or a folder, or `streams.STDOUT`, which takes one image.
         overwrite: Whether files that exist may be replaced.
         skip_existing: Whether files that exist are left as they are, and not in the result.
         suffix: What is added to the names in a folder: `_x2` makes `a_x2.jpg` of `a.jpg`, `.png` makes `a.png`, and
-            `_x2.png` `a_x2.png`.
+            `_x2.png` `a_x2.png`. For standard output the format alone, `.png`.
 
     Returns:
-        Pairs (source, target).
+        Pairs (source, target). What standard input becomes may lack its suffix, which the image's format decides.
 
     Raises:
-        ValueError: An input does not exist or is a folder without images, two inputs would get one name, a target
-            exists already or would overwrite a source, or has a suffix that cannot be written.
+        ValueError: If no input exists or a folder has no images, two inputs would get one name, a target exists
+            already or would overwrite a source, or `output` or `suffix` names a format that is not written.
     """
-    inputs, output = [Path(path) for path in inputs], Path(output)
-    if output.is_dir() or not _is_image_name(output):
-        if output.is_file():
-            raise ValueError(f"{output} is a file that is no image. Name a folder or an image.")
-        found = [pair for path in inputs for pair in _into_folder(path, output)]
+    inputs = [Path(path) for path in inputs]
+    if is_stdout(Path(output)):
+        pairs = [_to_stdout(inputs, suffix)]
+    elif _is_folder(output, inputs):
+        found = [pair for path in inputs for pair in _into_folder(path, Path(output))]
         pairs = _renamed(found, suffix, set(inputs))
-    elif suffix:
-        raise ValueError(f"`suffix` is for names in a folder, and {output} is one image. Leave it out.")
-    elif len(inputs) == 1 and not inputs[0].is_dir():
-        [pattern] = inputs
-        sources = _matches(pattern)
-        if len(sources) > 1:
-            raise ValueError(f"Several images cannot become one file, {output}. Name a folder.")
-        pairs = [(sources[0], output)]
     else:
-        raise ValueError(f"Several images cannot become one file, {output}. Name a folder.")
+        pairs = [_to_file(inputs, Path(output), suffix)]
     pairs = list(dict.fromkeys(pairs))
     _check_pairs(pairs, overwrite or skip_existing)
     if not skip_existing:
         return pairs
-    left = [(source, target) for source, target in pairs if not target.exists()]
+    left = [(source, target) for source, target in pairs if is_stdout(target) or not os.path.exists(target)]
     if len(left) < len(pairs):
         logger.info("%d of %d images are there already.", len(pairs) - len(left), len(pairs))
     return left
@@ -94,6 +105,7 @@ def upscale_files(
     write_options: dict[str, Any] | None = None,
     runtime: str | None = "auto",
     device: str | None = None,
+    stdout: BinaryIO | None = None,
     **options,
 ) -> list[tuple[Path, Exception]]:
     """Upscales each source file to its target, which appears whole or not at all.
@@ -115,13 +127,15 @@ def upscale_files(
         write_options: As `write_picture` takes them, such as `{"quality": 90}`.
         runtime: As `upscale` takes.
         device: As `upscale` takes.
+        stdout: Stream for what `plan_files` sends to standard output.
         **options: Passed to `upscale`: `tile_size`, `self_ensemble`.
 
     Returns:
         Pairs (source, error) of the files that failed.
 
     Raises:
-        ValueError: The model cannot be read, or cannot make this size: no file is tried.
+        ValueError: If the model cannot be read, or cannot make this size: no file is tried.
+        BrokenPipeError: If nobody reads standard output any more.
     """
     opened = open_runtime(model, runtime, device)
     size = {"scale": scale, "width": width, "height": height, "fit": fit}
@@ -130,10 +144,11 @@ def upscale_files(
     for source, target in pairs:
         error: Exception | None = None
         try:
-            picture = read_picture(source, max_pixels)
+            picture, target = _read(source, target, max_pixels)
             plan = plan_size(opened.scales, (picture.height, picture.width), **size)
             check_fits(target, picture, (plan.height, plan.width))
-            _make_folder(target)
+            if not is_stdout(target):
+                _make_folder(target)
             frames = _upscale_frames(
                 opened,
                 picture.frames,
@@ -142,9 +157,14 @@ def upscale_files(
                 **options,
             )
             picture = dataclasses.replace(picture, frames=frames)
-            write_picture(target, picture, overwrite=overwrite, **write_options or {})
+            if stdout is not None and is_stdout(target):
+                stdout.write(encode_picture(picture, target, **write_options or {}))
+            else:
+                write_picture(target, picture, overwrite=overwrite, **write_options or {})
         except MemoryError:
             error = ValueError("there is not enough memory for it")
+        except BrokenPipeError:
+            raise
         except (ValueError, OSError) as raised:
             error = raised
         if error is not None:
@@ -152,6 +172,33 @@ def upscale_files(
         if report:
             report(target, error)
     return failed
+
+
+def _read(source: Path, target: Path, max_pixels: int) -> tuple[Picture, Path]:
+    """Reads a source, and finds out before whether its target can be written; returns that with its suffix."""
+    if is_input_stream(source):
+        data = read_stream(source, 16 * max_pixels + _LARGEST_HEADER)
+        if target.suffix.lower() not in SUFFIXES:
+            target = target.with_name(target.name + suffix_of(data, source))
+        _check_target(target)
+        return decode_picture(data, source, max_pixels), target
+    if os.path.isdir(source):
+        raise ValueError(f"Cannot read the folder {source}: {unreadable_folder(source) or 'it is not an image'}.")
+    _check_target(target)
+    return read_picture(source, max_pixels), target
+
+
+_LARGEST_HEADER = 2**26  # what a file may have beside its pixels, each of which has 8 bytes at most
+
+
+def _check_target(target: Path) -> None:
+    if target.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"Cannot write {target}: its suffix must be one of {', '.join(SUFFIXES)}. "
+            "Add one to the names, such as --suffix .png."
+        )
+    if not is_stdout(target):
+        follow_link(target)
 
 
 def _upscale_frames(model, frames, **options):
@@ -176,34 +223,105 @@ def _make_folder(target):
 # === Names ===
 
 
-def _is_image_name(path):
-    """Whether a path that may not exist is meant as a file: by any suffix that Pillow knows."""
-    return path.suffix.lower() in {*SUFFIXES, *Image.registered_extensions()}
+def _is_file_name(path):
+    """Whether a path that does not exist is meant as a file: by the suffix of any image, video or sound."""
+    if path.suffix.lower() in {*READ_SUFFIXES, *Image.registered_extensions()}:
+        return True
+    kind, _ = _MEDIA.guess_type(path.name)
+    return kind is not None and kind.startswith(("image/", "video/", "audio/"))
+
+
+_MEDIA = mimetypes.MimeTypes()  # Python's own list, whatever the machine's has
 
 
 def _is_pattern(path):
-    return glob.has_magic(str(path)) and not path.exists()
+    return glob.has_magic(str(path)) and not os.path.lexists(path)
+
+
+def _are_several(inputs):
+    return len(inputs) != 1 or os.path.isdir(inputs[0]) or _is_pattern(inputs[0])
+
+
+def _is_folder(output, inputs):
+    path = Path(output)
+    if os.path.isdir(path):
+        return True
+    if not os.fspath(output).endswith((os.sep, os.altsep or os.sep)) and (
+        _is_file_name(path) or not _are_several(inputs)
+    ):
+        return False
+    if os.path.lexists(path):
+        raise ValueError(f"{path} is a file, and several images need a folder. Name a folder.")
+    return True
+
+
+def _only(inputs, output):
+    """The one image that may become one file."""
+    found = _matches(inputs[0]) if len(inputs) == 1 and not os.path.isdir(inputs[0]) else inputs
+    if len(inputs) != 1 or os.path.isdir(inputs[0]) or len(found) != 1:
+        raise ValueError(f"Several images cannot become one file, {output}. Name a folder.")
+    return found[0]
+
+
+def _to_file(inputs, output, suffix):
+    source = _only(inputs, output)
+    if output.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"Cannot write {output}: its suffix must be one of {', '.join(SUFFIXES)}. "
+            f"For a folder of that name, write {output}{os.sep} with the separator."
+        )
+    if suffix:
+        raise ValueError(f"`suffix` is for names in a folder, and {output} is one image. Leave it out.")
+    return source, output
+
+
+def _to_stdout(inputs, suffix):
+    if suffix and suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"`suffix` must be a format for standard output: one of {', '.join(SUFFIXES)}. Received: suffix={suffix!r}."
+        )
+    source = _only(inputs, "standard output")
+    return source, STDOUT.with_suffix(suffix or ("" if is_input_stream(source) else source.suffix))
 
 
 def _matches(path):
-    """The files of a pattern; a path that is none, as it is."""
+    """What a pattern finds that is called like an image, and folders in its way; a path that is none, as it is."""
     if not _is_pattern(path):
         return [path]
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
-    sources = [found_ for found_ in found if found_.is_file() and found_.suffix.lower() in SUFFIXES]
+    names = sorted(glob.glob(str(path), recursive=True))
+    sources = [Path(name) for name in names if is_called_like_an_image(name) and not os.path.isdir(name)]
+    sources += _unreadable_on_the_way(path)
     if not sources:
         raise ValueError(f"No images to read: nothing that fits {path} is an image.")
     return sources
 
 
+def _unreadable_on_the_way(pattern):
+    """The folders that `glob` had to search for a pattern and passed over in silence."""
+    fixed = _fixed_part(pattern)
+    parents = [parent for parent in pattern.parents if parent.is_relative_to(fixed)]
+    searched = {Path(name) for parent in parents for name in glob.glob(str(parent), recursive=True)}
+    return sorted(path for path in searched if os.path.isdir(path) and unreadable_folder(path))
+
+
+def _fixed_part(pattern):
+    parts = pattern.parts
+    return Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
+
+
 def _into_folder(path, folder):
     if _is_pattern(path):
-        parts = path.parts
-        fixed = Path(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
-        return [(source, folder / source.relative_to(fixed)) for source in _outside(_matches(path), folder, fixed)]
-    if not path.is_dir():
-        return [(path, folder / path.name)]
-    return [(source, folder / source.relative_to(path)) for source in _outside(find_images(path), folder, path)]
+        root, sources = _fixed_part(path), _matches(path)
+    elif os.path.isdir(path):
+        root, sources = path, find_entries(path)
+    else:
+        return [(path, folder / ("stdin" if is_input_stream(path) else path.name))]
+    return [(source, _place(source, root, folder)) for source in _outside(sources, folder, root)]
+
+
+def _place(source, root, folder):
+    place = folder / source.relative_to(root)
+    return place / source.name if os.path.isdir(source) else place  # of a folder that cannot be listed, what it has
 
 
 def _outside(sources, folder, root):
@@ -217,7 +335,9 @@ def _renamed(pairs, suffix, named):
     if any(separator and separator in suffix for separator in (os.sep, os.altsep, "\0")):
         raise ValueError(f"`suffix` is added to names and must hold no separator. Received: suffix={suffix!r}.")
     name = Path(f"a{suffix}")
-    kind = name.suffix if _is_image_name(name) else ""
+    kind = name.suffix if _is_file_name(name) else ""
+    if kind and kind.lower() not in SUFFIXES:
+        raise ValueError(f"Cannot write *{kind}: its suffix must be one of {', '.join(SUFFIXES)}.")
     text = name.name.removesuffix(kind)[1:]
     renamed = [(source, target.with_name(f"{target.stem}{text}{kind or target.suffix}")) for source, target in pairs]
     made = {target for source, target in renamed if target != source}
@@ -232,17 +352,35 @@ def _check_pairs(pairs, may_exist):
     if repeated:
         sources = ", ".join(str(source) for source, target in pairs if target == repeated[0])
         raise ValueError(f"Several inputs would become {repeated[0]}: {sources}. Upscale them apart.")
-    taken = {source.resolve() for source, _ in pairs}
+    _check_some_source(pairs)
+    taken = {os.path.realpath(source) for source, _ in pairs}
     for source, target in pairs:
-        if not source.exists():
-            raise ValueError(f"No image to read: {source} does not exist.")
-        if target.suffix.lower() not in SUFFIXES:
-            raise ValueError(f"Cannot write {target}: its suffix must be one of {', '.join(SUFFIXES)}.")
-        if target.exists() and target.samefile(source):
+        if is_stdout(target) or os.path.isdir(source):
+            continue
+        if _is_same_file(source, target):
             raise ValueError(f"{target} would overwrite its own source. Name another output.")
-        if target.resolve() in taken:
+        if os.path.realpath(target) in taken:
             raise ValueError(f"{target}, made of {source}, would overwrite another input. Name another output.")
-        if target.is_dir():
+        if os.path.isdir(target):
             raise ValueError(f"Cannot write {target}: it is a folder.")
-        if target.exists() and not may_exist:
+        if os.path.exists(target) and not may_exist:
             raise ValueError(f"{target} exists already. Name another output, or pass --overwrite, or --skip-existing.")
+
+
+def _check_some_source(pairs):
+    """Refuses what cannot succeed, before a model is loaded."""
+    problems = []
+    for source, _ in pairs:
+        if is_input_stream(source) or os.path.isfile(source):
+            return
+        found = unreadable_folder(source) if os.path.isdir(source) else why_not_a_file(source)
+        problems.append(f"{source} does not exist" if found is None else f"{source}: {found}")
+    others = f", nor the {len(problems) - 1} others" if len(problems) > 1 else ""
+    raise ValueError(f"No image to read: {problems[0]}{others}.")
+
+
+def _is_same_file(source, target):
+    try:
+        return os.path.samefile(source, target)
+    except OSError:  # one is missing, or cannot be reached
+        return False

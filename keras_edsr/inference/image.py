@@ -198,6 +198,21 @@ def _check_image(image, channels):
             f"Received: shape {image.shape}."
         )
     gain(image.dtype)
+    if np.issubdtype(image.dtype, np.floating):
+        _check_range(image)
+
+
+def _check_range(image):
+    low, high = image.min(), image.max()  # NaN, if there is one
+    if not np.isfinite([low, high]).all():
+        raise ValueError(
+            "`image` must hold finite numbers. Received: NaN or infinity. Replace them first, as `np.nan_to_num` does."
+        )
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"`image` of floats must lie in [0, 1]. Received: values from {low:g} to {high:g}. "
+            "Convert it first: `image / 255` if it lies in [0, 255], `np.clip(image, 0, 1)` if it overshoots."
+        )
 
 
 def _as_batch(image):

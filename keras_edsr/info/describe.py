@@ -11,7 +11,7 @@ from .. import checkpoints
 from ..checkpoints import Network
 from ..models import EDSR, MDSR, MDSRBranch, load_keras
 from ..models.files import load_folder
-from ..presets import Official, how_to_get, locate, preset_names
+from ..presets import Official, how_to_get, locate, say_unknown
 from ..runtimes.ncnn_cache import is_ncnn
 from .presets import describe_preset
 from .readers import Contents, read_ncnn, read_ncnn_folder, read_onnx, read_saved_model, read_tflite
@@ -55,7 +55,7 @@ def _of_file(path: Path) -> dict[str, Any]:
     if path.is_dir():
         return _of_contents("saved_model", read_saved_model(_last_version(path)))
     if not path.exists():
-        raise ValueError(f"{path} is neither a preset nor a file. Presets: {', '.join(preset_names())}.")
+        raise ValueError(f"{path} is neither a preset nor a file. {say_unknown(path)}")
     if path.suffix not in _READERS:
         raise ValueError(f"Cannot tell what {path} is: its suffix must be one of {', '.join(_READERS)}.")
     return _READERS[path.suffix](path)

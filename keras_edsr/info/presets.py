@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints import Network, published_scaling
-from ..presets import LICENCE, SOURCE, Official, find_file, locate, preset_names, read_config
+from ..presets import LICENCE, SOURCE, Official, find_file, locate, preset_names, read_config, say_unknown
 
 _log = logging.getLogger("keras_edsr")
 
@@ -42,7 +42,7 @@ def describe_preset(preset: str | os.PathLike) -> dict[str, Any]:
     """
     found = locate(preset)
     if found is None:
-        raise ValueError(f"There is no preset {os.fspath(preset)!r}. Presets: {', '.join(preset_names())}.")
+        raise ValueError(f"There is no preset {os.fspath(preset)!r}. {say_unknown(preset)}")
     return _official(found) if isinstance(found, Official) else _folder(found)
 
 

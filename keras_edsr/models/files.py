@@ -11,7 +11,7 @@ from .. import checkpoints
 from .._version import __version__
 from ..checkpoints.safetensors import write_safetensors
 from ..files import atomic_file, atomic_path, reason
-from ..presets import CONFIG, WEIGHTS, read_config, read_state
+from ..presets import CONFIG, WEIGHTS, read_config, read_state, say_unknown
 from .edsr import EDSR
 from .mdsr import MDSR, MDSRBranch
 from .torch_weights import load_torch
@@ -47,7 +47,7 @@ def load_keras(path: str | os.PathLike) -> keras.Model:
     """
     path = Path(path)
     if path.suffix != ".keras":
-        raise ValueError(f"A model must be a .keras file, or a preset that `keras-edsr info` lists. Received: {path}.")
+        raise ValueError(f"A model must be a .keras file or a preset. Received: {path}. {say_unknown(path)}")
     if path.is_file() and not zipfile.is_zipfile(path):  # of which Keras says that it is not found
         raise ValueError(f"{path} is no model that keras_edsr can load: it is no .keras file, or it is damaged")
     try:

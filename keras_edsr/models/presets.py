@@ -4,7 +4,7 @@ import os
 
 import keras
 
-from ..presets import CONFIG, Official, find_model, locate, preset_names, read_config
+from ..presets import CONFIG, Official, find_model, locate, read_config, say_unknown
 from ..presets.official import check_network
 from .assign import network_of
 from .files import load_file
@@ -23,8 +23,7 @@ def load_preset(preset: str | os.PathLike, cls: type | None = None) -> keras.Mod
     """
     shown, found = os.fspath(preset), locate(preset)
     if found is None:
-        names = ", ".join(preset_names())
-        raise ValueError(f"{shown!r} is neither a preset nor a folder with one ({CONFIG}). Presets: {names}.")
+        raise ValueError(f"{shown!r} is neither a preset nor a folder with one ({CONFIG}). {say_unknown(preset)}")
     name = found.family if isinstance(found, Official) else read_config(found)["class_name"]
     if cls is not None and cls.__name__ != name:
         raise ValueError(

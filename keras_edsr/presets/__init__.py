@@ -5,7 +5,7 @@ published weights. Any other preset is the path of a folder that `save_to_preset
 TensorFlow is not imported here, but to download.
 """
 
-from .lookup import CLASSES, CONFIG, WEIGHTS, find_model, locate, preset_names, read_config, read_state
+from .lookup import CLASSES, CONFIG, WEIGHTS, find_model, locate, preset_names, read_config, read_state, say_unknown
 from .official import LICENCE, SOURCE, Official, find_file, how_to_get, weights_folder
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "preset_names",
     "read_config",
     "read_state",
+    "say_unknown",
     "weights_folder",
 ]

@@ -1,5 +1,6 @@
 """From a preset's name to where it is."""
 
+import difflib
 import json
 import os
 from pathlib import Path
@@ -54,6 +55,13 @@ def preset_names() -> list[str]:
     """The names of all presets: those that ship, the user's own, the published ones."""
     configs = [path for place in (SHIPPED, weights_folder()) for path in sorted(place.glob(f"*/{CONFIG}"))]
     return list(dict.fromkeys([*(path.parent.name for path in configs), *OFFICIAL]))
+
+
+def say_unknown(model: str | os.PathLike) -> str:
+    """Returns what helps who named a preset that there is not: the nearest names, and how to list all."""
+    nearest = difflib.get_close_matches(os.fspath(model).lower(), preset_names(), n=3, cutoff=0.6)
+    meant = f"Did you mean {' or '.join(nearest)}? " if nearest else ""
+    return f"{meant}`keras-edsr info` lists all presets."
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -204,7 +204,9 @@ def _modified(path):
     try:
         return path.stat().st_mtime_ns
     except OSError as error:
+        from ..presets import say_unknown
+
         raise ValueError(
             f"A model must be a preset's name or the path of a model's file. Received: {path}, which cannot be read "
-            f"({error.strerror})."
+            f"({error.strerror}). {say_unknown(path)}"
         ) from None
