@@ -1,4 +1,4 @@
-"""The commands and the Python of README and the examples' READMEs, as they stand there, one block after the other.
+"""The commands and the Python of README, the documentation and the examples' READMEs, block by block.
 
 They run in a folder of stand-ins under the names that the text uses: small photographs, tiny networks. A training takes
 one step. What can't be run so is in ELSEWHERE, with what runs it instead; a command that is in neither fails a test.
@@ -19,7 +19,8 @@ from test_cli import run
 import keras_edsr
 
 ROOT = Path(__file__).resolve().parent.parent
-TEXTS = ("README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("examples/*/*.md")))
+PAGES = [path for pattern in ("examples/*/*.md", "docs/**/*.md") for path in sorted(ROOT.glob(pattern))]
+TEXTS = ("README.md", "CONTRIBUTING.md", *(str(path.relative_to(ROOT)) for path in PAGES))
 BY_HAND = "by hand, before a release"
 ELSEWHERE = {  # how a command begins, and what runs it
     "python3 -m venv": ".ci/run",
@@ -30,7 +31,9 @@ ELSEWHERE = {  # how a command begins, and what runs it
     "mypy": ".ci/run",
     "python -m pytest": ".ci/run",
     "python examples/quickstart.py": ".ci/run",
+    "mkdocs build": ".ci/run",
     "tensorboard": BY_HAND,
+    "ffmpeg": BY_HAND,
     "keras-edsr demo": "tests/test_demo.py",
     "python examples/demo/app.py": "tests/test_demo.py",
     "TF_CONFIG=": "tests/test_training_devices.py",
@@ -38,16 +41,17 @@ ELSEWHERE = {  # how a command begins, and what runs it
     "python client_": "tests/test_serving.py",
     "python load.py": "tests/test_serving.py",
 }
-ONE_STEP = arguments(**{**TINY, "steps": 1, "checkpoint_every": 1})[1:]
+ONE_STEP = {**TINY, "steps": 1, "checkpoint_every": 1}
 
 
-def blocks(text, language):
-    """The fenced blocks of a language, each with the heading that it stands under."""
+def blocks(text, language, quick=False):
+    """The fenced blocks of a language, each with the heading that it stands under; those of docs/ take long to run."""
     heading, found = "", []
     for part in re.finditer(r"^#+ ([^\n]*)$|^```(\w*)\n(.*?)^```$", (ROOT / text).read_text(), re.M | re.S):
         heading = part[1] or heading
         if part[2] == language:
-            found.append(pytest.param(part[3], id=f"{text}: {heading}"))
+            marks = [pytest.mark.slow] if text.startswith("docs/") and not quick else []
+            found.append(pytest.param(part[3], id=f"{text}: {heading}", marks=marks))
     return found
 
 
@@ -57,7 +61,14 @@ def commands(block):
     return [line for line in lines if shlex.split(line, comments=True)]
 
 
+def one_step(line):
+    """The options that make a training one step; those of the size stay where a preset is the start."""
+    left_out = ("num_blocks", "filters") if "--init-from edsr_" in line else ()
+    return arguments(**{name: value for name, value in ONE_STEP.items() if name not in left_out})[1:]
+
+
 SHELL = [block for text in TEXTS for block in blocks(text, "sh")]
+SHELL_AS_TEXT = [block for text in TEXTS for block in blocks(text, "sh", quick=True)]
 
 
 @pytest.fixture
@@ -71,7 +82,7 @@ def stand_ins(tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     for path in sorted((ROOT / "examples" / "images" / "train").iterdir()):  # int8 is calibrated on them
         Image.open(path).convert("RGB").crop((100, 50, 300, 250)).save(tmp_path / "photos" / f"{path.stem}.png")
-    for name in ("holdout", "Set5", "results", "more/sub"):
+    for name in ("holdout", "Set5", "results", "more/sub", "frames"):
         write_photos(tmp_path / name, 2, height=200, width=200)
     for name in ("DIV2K_train_HR", "DIV2K_valid_HR"):
         write_photos(tmp_path / "DIV2K" / name, 2, height=200, width=200)
@@ -89,7 +100,7 @@ def published(folder):
     torch.save(EDSR(4, 16, 64).state_dict(), folder / "edsr_baseline_x4-6b446fab.pt")
 
 
-@pytest.mark.parametrize("block", SHELL)
+@pytest.mark.parametrize("block", SHELL_AS_TEXT)
 def test_every_command_is_run_somewhere(block):
     for line in commands(block):
         for command in re.split(r" && ", line):
@@ -100,19 +111,20 @@ def test_every_command_is_run_somewhere(block):
 def test_the_commands_do_what_the_text_says(block, stand_ins):
     if "6b446fab" in block:
         published(stand_ins)
-    if "--output RUN" in block:
-        (stand_ins / "RUN" / "best.keras").unlink()
-        (stand_ins / "MDSR" / "best.keras").unlink()
+    for run_folder in re.findall(r"--output (\w+)", block):
+        (stand_ins / run_folder / "best.keras").unlink(missing_ok=True)
     for line in commands(block):
         if line.startswith("keras-edsr ") and not line.startswith(tuple(ELSEWHERE)):
             words = shlex.split(line, comments=True)[1:]
-            result = run(*words, *(ONE_STEP if words[0] == "train" else []))
+            result = run(*words, *(one_step(line) if words[0] == "train" else []))
             assert result.exit_code == 0, f"{line}\n{result.output}"
             if "-o" in words:
                 assert Path(words[words.index("-o") + 1]).exists(), line
 
 
-@pytest.mark.parametrize("block", blocks("README.md", "python"))
+@pytest.mark.parametrize(
+    "block", [block for text in TEXTS if not text.startswith("examples") for block in blocks(text, "python")]
+)
 def test_the_python_runs(block, stand_ins):
     if "6b446fab" in block:
         published(stand_ins)
@@ -125,4 +137,6 @@ def test_the_python_runs(block, stand_ins):
         "image": photo(40, 60),
         "tfds": SimpleNamespace(load=lambda *_, **__: lr_hr),  # tests/test_div2k.py has the real one
     }
-    exec(re.sub(r"(steps_per_epoch|epochs)=\d+", r"\1=1", block), names)
+    for name, value in {"steps_per_epoch": 1, "epochs": 1, "num_blocks": 1, "filters": 4}.items():
+        block = re.sub(rf"\b{name}=\d+", f"{name}={value}", block)
+    exec(block, names)
