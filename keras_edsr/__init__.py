@@ -1,6 +1,7 @@
 """EDSR and MDSR, single-image super-resolution for Keras (Lim et al., CVPRW 2017).
 
-Names are imported when they are first used, so that `import keras_edsr` does not import TensorFlow.
+Names are imported when they are first used, so that `import keras_edsr` does not import TensorFlow. It is enough for
+`keras.saving.load_model` to find the classes, whichever of the two packages is imported first.
 """
 
 import importlib
@@ -8,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .imresize import imresize  # now: a later import of the module would hide the function
+from .registration import register_when_keras_is_imported
 
 if TYPE_CHECKING:
     from . import data, layers, metrics
     from .evaluation import evaluate
     from .export import export_ncnn, export_onnx, export_saved_model, export_tflite
     from .inference import upscale
-    from .models import EDSR, MDSR, load_torch, save_torch
+    from .models import EDSR, MDSR, load_model, load_torch, save_torch
 
 __all__ = [
     "EDSR",
@@ -28,6 +30,7 @@ __all__ = [
     "export_tflite",
     "imresize",
     "layers",
+    "load_model",
     "load_torch",
     "metrics",
     "save_torch",
@@ -42,11 +45,14 @@ _HOMES = {
     "export_onnx": "export",
     "export_saved_model": "export",
     "export_tflite": "export",
+    "load_model": "models",
     "load_torch": "models",
     "save_torch": "models",
     "upscale": "inference",
 }
 _MODULES = {"data", "layers", "metrics"}
+
+register_when_keras_is_imported()
 
 
 def __getattr__(name: str) -> Any:

@@ -307,6 +307,18 @@ def test_another_loss_may_be_compiled(loss):
     assert shown == pytest.approx(np.square(model(lr)["x3"] - hr).mean(), rel=1e-5)
 
 
+def test_a_scale_that_is_frozen_is_evaluated_and_nothing_moves():
+    model = tiny((2, 3))
+    for layer in model.layers:
+        layer.trainable = "x3" in layer.name
+    before = model.get_weights()
+    with pytest.warns(UserWarning, match="does not have any trainable weights"):
+        history = model.fit(dataset([3, 2]), verbose=0).history
+    assert np.isfinite([history["psnr_x2"][0], history["psnr_x3"][0]]).all()
+    for weight, after, old in zip(model.weights, model.get_weights(), before, strict=True):
+        assert np.array_equal(after, old) == ("x3" not in weight.path), weight.path
+
+
 def test_mixed_float16_trains():
     model = tiny((2, 3), dtype="mixed_float16")
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)

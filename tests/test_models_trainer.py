@@ -11,7 +11,7 @@ import tensorflow as tf
 from reference import images
 
 from keras_edsr.models import EDSR
-from keras_edsr.models.trainer import paper_optimizer
+from keras_edsr.trainer import paper_optimizer
 
 
 def tiny(scale=2, filters=4, **kwargs):
@@ -59,27 +59,6 @@ def losses_of_training(model, learning_rate=1e-2, steps=40):
 
 
 # === The recipe ===
-
-
-def test_the_optimizer_is_the_papers_adam():
-    optimizer = EDSR(2, 1, 4).optimizer
-    assert isinstance(optimizer, keras.optimizers.Adam)
-    assert (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon) == (0.9, 0.999, 1e-8)
-
-
-@pytest.mark.parametrize(
-    ("update", "expected"),
-    [(0, 1e-4), (199_999, 1e-4), (200_000, 5e-5), (399_999, 5e-5), (400_000, 2.5e-5)],
-)
-def test_the_learning_rate_is_halved_every_200_000_updates(update, expected):
-    optimizer = paper_optimizer()
-    optimizer.iterations.assign(update)
-    assert float(optimizer.learning_rate) == pytest.approx(expected)
-
-
-def test_another_schedule_is_taken_as_it_is():
-    schedule = keras.optimizers.schedules.CosineDecay(1e-3, 10)
-    assert float(paper_optimizer(schedule).learning_rate) == pytest.approx(1e-3)
 
 
 def test_the_loss_is_the_mean_absolute_error():
@@ -244,6 +223,18 @@ def test_frozen_layers_stay_as_they_are():
     model.fit(*arrays(), verbose=0)
     np.testing.assert_array_equal(head.get_weights()[0], before[0][0])
     assert not np.array_equal(model.get_layer("tail").get_weights()[0], before[1][0])
+
+
+def test_a_model_that_is_frozen_whole_is_evaluated_but_not_trained():
+    model = tiny()
+    model.trainable = False
+    before = model.get_weights()
+    lr, hr = arrays()
+    with pytest.warns(UserWarning, match="does not have any trainable weights"):
+        history = model.fit(lr, hr, verbose=0).history
+    assert history["loss"][0] == pytest.approx(np.abs(model(lr) - hr).mean(), rel=1e-5)
+    for weight, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_mixed_float16_scales_the_loss_and_trains():

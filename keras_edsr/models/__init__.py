@@ -1,5 +1,6 @@
 """EDSR and MDSR as functional Keras models, their weights on disk, and what may accompany their training."""
 
+from ..trainer import HalvingAdam, paper_optimizer
 from .edsr import EDSR
 from .files import load_keras, save_keras
 from .loss_guard import LossSpikeGuard
@@ -7,13 +8,13 @@ from .mdsr import MDSR, MDSRBranch
 from .presets import load_model
 from .tail_fit import fit_tail
 from .torch_weights import load_torch, save_torch
-from .trainer import paper_optimizer
 from .warm_start import copy_weights
 from .weight_average import WeightAverage
 
 __all__ = [
     "EDSR",
     "MDSR",
+    "HalvingAdam",
     "LossSpikeGuard",
     "MDSRBranch",
     "WeightAverage",

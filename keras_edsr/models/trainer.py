@@ -15,29 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from ..metrics import PSNR
+from ..trainer import paper_optimizer
 from .loss_guard import LossSpikeGuard
 from .weight_average import WeightAverage
 from .workers import gradients_are_summed, has_workers, split_batches
-
-
-def paper_optimizer(learning_rate=1e-4, halve_every=200_000, beta_1=0.9, beta_2=0.999, epsilon=1e-8, **kwargs):
-    """Adam as in the paper: (0.9, 0.999, 1e-8), the learning rate halved every 200,000 updates.
-
-    Args:
-        learning_rate: Float, or a `keras.optimizers.schedules.LearningRateSchedule` to use as it is.
-        halve_every: Integer, updates.
-        beta_1: Float, decay of the first moment.
-        beta_2: Float, decay of the second moment.
-        epsilon: Float.
-        **kwargs: Passed to `keras.optimizers.Adam`, such as `global_clipnorm`.
-
-    Reference: [Lim et al., 2017](https://arxiv.org/abs/1707.02921), section 4.2.
-    """
-    if not isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-        learning_rate = keras.optimizers.schedules.ExponentialDecay(
-            learning_rate, halve_every, decay_rate=0.5, staircase=True
-        )
-    return keras.optimizers.Adam(learning_rate, beta_1, beta_2, epsilon, **kwargs)
 
 
 class SuperResolutionModel(keras.Model):
@@ -144,7 +125,10 @@ class SuperResolutionModel(keras.Model):
     def _update(self, data, scale, loss, sr, gradients):
         lr, hr, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         variables = self._branch_variables(scale)
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if variables:
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        else:  # as Keras' own step does
+            warnings.warn(f"The model does not have any trainable weights for scale {scale}.", stacklevel=2)
         if self.weight_average is not None:
             self.weight_average.update(variables)
         self._update_metrics(scale, lr, hr, sr, loss, sample_weight)

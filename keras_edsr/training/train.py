@@ -193,19 +193,23 @@ def fit_tails(model: EDSR | MDSR, images: ImagePairs, config: TrainConfig) -> No
 
 
 def _optimizer(config):
-    learning_rate = config.learning_rate
+    # A schedule for the halving, too, not `HalvingAdam`: nothing assigns the rate here, and that has one variable more
+    # than the checkpoints of earlier versions.
     if config.schedule == "cosine":
         learning_rate = keras.optimizers.schedules.CosineDecay(
             config.learning_rate,
             decay_steps=config.steps,
             alpha=config.final_learning_rate / config.learning_rate,
         )
+    else:
+        learning_rate = keras.optimizers.schedules.ExponentialDecay(
+            config.learning_rate, config.halve_every, decay_rate=0.5, staircase=True
+        )
     return paper_optimizer(
         learning_rate,
-        config.halve_every,
-        config.beta_1,
-        config.beta_2,
-        config.epsilon,
+        beta_1=config.beta_1,
+        beta_2=config.beta_2,
+        epsilon=config.epsilon,
         global_clipnorm=config.clip_norm,
     )
 
