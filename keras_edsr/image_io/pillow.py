@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from .. import files
+from .tiff import TiffImage, is_tiff
 
 logger = logging.getLogger("keras_edsr")
 
@@ -20,7 +21,7 @@ logger = logging.getLogger("keras_edsr")
 MAX_PIXELS = 89_478_485
 
 # What may be opened. Pillow knows more, some of which start other programs (EPS) or fit any bytes (TGA).
-_READ = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "JPEG2000", "PPM", "DIB")
+_READ = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "DIB")
 
 
 class _Quiet:
@@ -60,6 +61,9 @@ quiet = _Quiet()
 def open_image(data: bytes | BinaryIO) -> Image.Image:
     """Opens an image without decoding it; inside `quiet` and `naming`."""
     file = io.BytesIO(data) if isinstance(data, bytes) else data
+    file.seek(0)
+    if is_tiff(file.read(4)):
+        return TiffImage(file)
     file.seek(0)
     return Image.open(file, formats=_READ)
 

@@ -9,6 +9,8 @@ from PIL import Image
 from .jpeg import load_without_end
 from .pillow import from_pillow, open_image
 from .sixteen import can_decode_deep, decode_deep, is_sixteen_bits
+from .tiff import TiffImage
+from .tiff_colors import decode_tiff
 
 logger = logging.getLogger("keras_edsr")
 
@@ -26,6 +28,8 @@ def decode_pixels(stored: Image.Image, data: bytes | BinaryIO, name: str) -> np.
     Returns:
         uint8 or uint16, (height, width) or (height, width, 2, 3 or 4).
     """
+    if isinstance(stored, TiffImage):
+        return decode_tiff(stored, name)
     if can_decode_deep(stored) and not getattr(stored, "is_animated", False):
         pixels = decode_deep(stored, lambda: open_image(data))
         return _with_alpha_of_key(pixels, stored.info.get("transparency"))

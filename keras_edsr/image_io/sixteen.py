@@ -8,8 +8,6 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-# The other byte order: where Pillow takes the high byte of each value, the other takes the low one.
-_SWAPPED = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
 _BLOCK_BYTES = 1 << 20
 _PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
 _DIRECTORIES = (0x8769, 0x8825)  # Exif, GPS
@@ -21,16 +19,8 @@ def is_sixteen_bits(stored: Image.Image) -> bool:
 
 
 def can_decode_deep(stored: Image.Image) -> bool:
-    """Whether `decode_deep` is for this file.
-
-    Raises:
-        ValueError: If it has 16 bits in a form that neither Pillow nor we read.
-    """
-    if stored.format == "TIFF":
-        tags = getattr(stored, "tag_v2", {})
-        if tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2 and 16 in tags.get(TiffImagePlugin.BITSPERSAMPLE, ()):
-            raise ValueError("its 16-bit channels lie in planes of their own; save it with interleaved channels")
-    return stored.format in ("PNG", "TIFF") and stored.mode in ("RGB", "RGBA") and is_sixteen_bits(stored)
+    """Whether `decode_deep` is for this file."""
+    return stored.format == "PNG" and stored.mode in ("RGB", "RGBA") and is_sixteen_bits(stored)
 
 
 def decode_deep(stored: Image.Image, again: Callable[[], Image.Image]) -> np.ndarray:
@@ -43,16 +33,14 @@ def decode_deep(stored: Image.Image, again: Callable[[], Image.Image]) -> np.nda
     Returns:
         uint16 (height, width, 2, 3 or 4).
     """
-    rawmode = _rawmode(stored)
-    if rawmode.startswith("LA"):
+    layout = _rawmode(stored).removesuffix(";16B")
+    if layout == "LA":
         # Four bytes a pixel, two for each value: as many as RGBA has, which leaves them as they are.
         return _decode_as(stored, "RGBA").view(">u2").astype(np.uint16)
-    order = rawmode[-1]
-    layout = rawmode.rpartition(";")[0].replace("a", "A")  # RGBa is premultiplied: Pillow would divide in 8 bits
-    pixels = _decode_as(stored, f"{layout};16{order}").astype(np.uint16)
+    pixels = _decode_as(stored, f"{layout};16B").astype(np.uint16)
     pixels <<= 8
-    pixels |= _decode_as(again(), f"{layout};16{_SWAPPED[order]}")
-    return _unpremultiplied(pixels) if rawmode.startswith("RGBa") else pixels
+    pixels |= _decode_as(again(), f"{layout};16L")  # where the first took the high byte of each value, this the low
+    return pixels
 
 
 def encode_png(
@@ -128,12 +116,6 @@ def _decode_as(image: Any, rawmode: str) -> np.ndarray:
     ]
     image.load()
     return np.array(image)
-
-
-def _unpremultiplied(pixels: np.ndarray) -> np.ndarray:
-    alpha = pixels[..., 3:].astype(np.float64)
-    colour = np.rint(pixels[..., :3] * (65535 / np.maximum(alpha, 1))).clip(0, 65535)
-    return np.concatenate([colour.astype(np.uint16), pixels[..., 3:]], axis=-1)
 
 
 def _png_rows(pixels: np.ndarray) -> Iterator[bytes]:
