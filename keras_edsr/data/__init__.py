@@ -1,5 +1,6 @@
 """Images to train and validate on. TensorFlow is imported only when a dataset is made."""
 
+from .degradation import Degradation
 from .div2k import div2k, div2k_pairs
 from .downscale import downscale
 from .folder import image_pairs
@@ -9,6 +10,7 @@ from .sampler import ScaleBatchSampler
 from .streams import random_patches
 
 __all__ = [
+    "Degradation",
     "ImagePairs",
     "PatchSampler",
     "ScaleBatchSampler",
