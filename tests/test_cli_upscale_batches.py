@@ -25,7 +25,9 @@ def _ncnn():
 
 def run(folder, *words, **options):
     words = [word if isinstance(word, bytes) else str(word) for word in words]
-    return subprocess.run([*COMMAND, *words], cwd=folder, capture_output=True, timeout=120, **options)
+    # As in any locale but C, where Python itself would let names pass that are not UTF-8.
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    return subprocess.run([*COMMAND, *words], cwd=folder, capture_output=True, timeout=120, env=environment, **options)
 
 
 @pytest.fixture
@@ -107,6 +109,29 @@ def test_a_name_that_is_not_utf_8_is_printed_as_it_is(folder):
     done = run(folder, "upscale", "in", "-o", "out")
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_every_command_takes_names_that_are_not_utf_8_and_leaves_out_what_is_no_file(folder, shared_faults):
+    photo_of_fault = shared_faults / "train_name_not_utf8" / "photo.png"
+    shutil.copy(photo_of_fault, folder / os.fsdecode(b"in/caf\xe9.png"))
+    for name in ("a.png", "z.png"):
+        (folder / "in" / name).unlink()
+    for i, kind in enumerate(ODD):
+        if kind != "a link in a circle":  # it has another file beside it
+            ODD[kind](folder / "in" / f"{i}.png")
+    names = [f"in/{i}.png is left out: it is a " for i, kind in enumerate(ODD) if kind != "a link in a circle"]
+    train = ["train", "--hr", "in", "--validation", "in", "--scale", 2, "--num-blocks", 1, "--filters", 4]
+    train += ["--patch-size", 8, "--batch-size", 2, "--steps", 5, "--checkpoint-every", 5, "--output", b"r\xe9n"]
+    for words, result in (
+        (["downscale", "in", "lr", "--scale", 2], b"1 images in lr"),
+        (["evaluate", "--model", "bicubic", "--scale", 2, "--hr", "in"], b"caf\xe9.png"),
+        (train, b"r\xe9n/best.keras\n"),
+    ):
+        done = run(folder, *words)
+        assert done.returncode == 0, done.stderr
+        assert result in done.stdout
+        assert all(name in done.stderr.decode() for name in names)
 
 
 # === Pipes ===

@@ -18,7 +18,7 @@ from reference import images
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.tools import saved_model_cli
 
-from keras_edsr.export import export_saved_model, saved_model
+from keras_edsr.export import export_ncnn, export_onnx, export_saved_model, export_tflite, saved_model
 from keras_edsr.export.signatures import OK, UNREADABLE, dihedral, inverse_dihedral
 from keras_edsr.image_ops import NUM_DIHEDRAL, quantise
 from keras_edsr.image_ops import dihedral as dihedral_of_numpy
@@ -142,6 +142,31 @@ def test_files_of_any_size_and_kind_come_back_as_png(edsr, served):
         assert status == OK, name
         seen = np.array(Image.open(io.BytesIO(file)).convert("RGBA"))[..., :3]  # alpha is dropped, not blended
         np.testing.assert_array_equal(decoded(data), upscale(edsr, seen), err_msg=name)
+
+
+def without_adobe_marker(data):
+    """A JPEG without its APP14 segments."""
+    kept, at = [data[:2]], 2
+    while data[at + 1] != 0xDA:  # of the scan
+        length = 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] != 0xEE:
+            kept.append(data[at : at + length])
+        at += length
+    return b"".join([*kept, data[at:]])
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": "4:2:0"}])
+def test_cmyk_jpegs_are_read_with_the_adobe_marker_or_without(edsr, served, options):
+    ink = np.kron(pixels_of(4, 5, 4), np.ones((8, 8, 1), np.uint8))
+    file = io.BytesIO()
+    Image.fromarray(ink, "CMYK").save(file, "JPEG", quality=95, **options)
+    files = [file.getvalue(), without_adobe_marker(file.getvalue())]
+    assert (b"Adobe" in files[0], b"Adobe" in files[1]) == (True, False)
+    (marked, status), (plain, same) = send(served, files)
+    assert (status, same) == (OK, OK)
+    np.testing.assert_array_equal(decoded(plain), decoded(marked))
+    seen = np.asarray(Image.open(io.BytesIO(files[1])).convert("RGB"))  # Pillow rounds otherwise: one level
+    assert np.abs(decoded(plain).astype(int) - upscale(edsr, seen)).max() <= 3
 
 
 def test_sixteen_bits_are_taken_as_their_upper_eight(edsr, served):
@@ -567,3 +592,16 @@ def test_what_was_there_stays_when_an_export_fails(edsr, tmp_path, monkeypatch):
     monkeypatch.setattr(saved_model, "check_export", differs)
     assert refusal(edsr, tmp_path, overwrite=True) == "differs"
     assert ((path / "saved_model.pb").stat().st_mtime_ns, contents(tmp_path)) == before
+
+
+def test_a_path_that_is_not_utf_8_is_refused_in_one_line(edsr, tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    for call in (
+        lambda: export_saved_model(edsr, folder),
+        lambda: export_tflite(edsr, folder.with_suffix(".tflite")),
+        lambda: export_onnx(edsr, folder.with_suffix(".onnx")),
+        lambda: export_ncnn(edsr, folder),
+    ):
+        with pytest.raises(ValueError, match=r"Cannot write .*caf\\udce9.*: the path of an export must be UTF-8"):
+            call()
+    assert not any(tmp_path.iterdir())

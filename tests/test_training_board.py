@@ -61,6 +61,13 @@ def test_a_picture_comes_back_as_it_was(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), picture)
 
 
+def test_names_that_are_not_utf_8_are_shown_escaped(tmp_path):
+    logs = tmp_path / os.fsdecode(b"r\xe9n")
+    Board(logs).write(ROW, 1.0, {os.fsdecode(b"caf\xe9 x2"): photo(8, 8), "stra\u00dfe x2": photo(8, 8)})
+    (tmp_path / "logs").symlink_to(logs)  # TensorBoard itself takes no other names
+    assert {"caf\\udce9 x2", "stra\u00dfe x2"} <= set(read(tmp_path / "logs").Tags()["tensors"])
+
+
 def test_there_is_no_graph(tmp_path):
     Board(tmp_path).write(ROW, 1.0, {})
     assert not read(tmp_path).Tags()["graph"]

@@ -4,6 +4,7 @@ Results go to stdout, progress and logs to stderr. Exit 0 done, 1 failed, 2 wron
 TensorFlow is imported inside the commands, so that `--help` answers at once.
 """
 
+import io
 import logging
 import os
 import sys
@@ -49,6 +50,8 @@ class _Stderr(logging.Handler):
 def main(quiet):
     """EDSR and MDSR: single-image super-resolution (Lim et al., CVPRW 2017)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are printed as they are, UTF-8 or not
     if not logger.handlers:  # a second call in one process, as in tests
         logger.addHandler(_Stderr())
     logger.setLevel(logging.WARNING if quiet else logging.INFO)

@@ -56,4 +56,4 @@ def print_beside(bar, result):
     if sys.stdout.isatty() and not bar.disable:
         bar.console.print(str(result), markup=False, highlight=False, soft_wrap=True)
     else:
-        click.echo(os.fsencode(result))  # the bytes of a file's name, which need not be UTF-8
+        click.echo(result)

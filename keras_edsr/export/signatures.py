@@ -15,6 +15,7 @@ OK = "ok"
 UNREADABLE = "unreadable: not a PNG or JPEG image, or a damaged one"
 
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"  # APP14: version 100, no flags, no transform (CMYK)
 _COMPRESSION = 3  # as `write_image` has it: half the time of 6, for 6 % more bytes
 
 _Network = Callable[[tf.Tensor], tf.Tensor]
@@ -216,8 +217,18 @@ def _decode(data, channels):
         _is_png(data),
         lambda: tf.io.decode_png(data, channels),
         # libjpeg's exact transform, which Pillow has as well; TensorFlow's default is up to 11 grey levels off
-        lambda: tf.io.decode_jpeg(data, channels, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_jpeg(_with_adobe_marker(data), channels, dct_method="INTEGER_ACCURATE"),
     )
+
+
+def _with_adobe_marker(data):
+    """Marks a JPEG of CMYK as Adobe's, whose ink is stored inverted.
+
+    All CMYK JPEGs are stored so, and viewers and Pillow read them so, with the marker or without. `tf.io.decode_jpeg`
+    takes a file without it for not inverted. Where the file has its own marker, that comes later and counts.
+    """
+    marked = tf.strings.join([tf.strings.substr(data, 0, 2), _ADOBE, tf.strings.substr(data, 2, -1)])
+    return tf.where(tf.image.extract_jpeg_shape(data)[2] == 4, marked, data)
 
 
 def _png(image):

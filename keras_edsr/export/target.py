@@ -20,6 +20,12 @@ def check_target(target: Path, overwrite: bool, is_ours: Callable[[Path], bool] 
     Raises:
         ValueError: It can't; one line that names it.
     """
+    try:
+        os.fspath(target).encode()
+    except UnicodeEncodeError:
+        shown = os.fspath(target).encode("utf-8", "backslashreplace").decode()
+        # The libraries that run exports take paths as UTF-8, so nothing could read what would be written there.
+        raise ValueError(f"Cannot write {shown}: the path of an export must be UTF-8. Choose another name.") from None
     if target.exists():
         if not overwrite:
             raise ValueError(f"Cannot write {target}: it exists already; it is replaced only with `overwrite`.")

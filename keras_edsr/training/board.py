@@ -1,5 +1,6 @@
 """What TensorBoard shows of a run: scalars, and pictures of the validation images."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -41,15 +42,20 @@ class Board:
 
     def _write(self, row, images_per_second, pictures):
         if self._writer is None:
-            self._writer = tf.summary.create_file_writer(str(self._logs))
+            self._writer = tf.summary.create_file_writer(os.fsencode(self._logs))  # bytes: it need not be UTF-8
         scalars = {**row, "images_per_second": images_per_second}
         step = scalars.pop("step")
         with self._writer.as_default(step=step):
             for name, value in scalars.items():
                 tf.summary.scalar(name, value)
             for name, picture in pictures.items():
-                tf.summary.image(name, picture[None])
+                tf.summary.image(_in_utf8(name), picture[None])
         self._writer.flush()
+
+
+def _in_utf8(name: str) -> str:
+    """A file's name as TensorBoard can show it: bytes that are not UTF-8 are escaped."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def comparison(lr: np.ndarray, sr: np.ndarray, hr: np.ndarray) -> np.ndarray:
