@@ -1,6 +1,7 @@
 import io
 import json
 import math
+import pkgutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage, special, stats
 
+from keras_edsr import data
 from keras_edsr.data import degradation_steps, kernels
 from keras_edsr.data.degradation import (
     PRESETS,
@@ -402,3 +404,9 @@ def test_either_takes_each_of_its_options():
     either = Degradation([Either(((Downscale("area"),), (Downscale("bilinear"),)))])
     drawn = [either.draw(seed)[0]["steps"][0]["method"] for seed in range(50)]
     assert set(drawn) == {"area", "bilinear"}
+
+
+def test_every_public_name_of_data_is_there_and_no_module_hides_one():
+    for name in data.__all__:
+        assert callable(getattr(data, name))
+    assert not {module.name for module in pkgutil.iter_modules(data.__path__)} & set(data.__all__)

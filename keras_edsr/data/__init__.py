@@ -1,13 +1,21 @@
-"""Images to train and validate on. TensorFlow is imported only when a dataset is made."""
+"""Images to train and validate on. TensorFlow is imported only when a dataset is made.
 
-from .degradation import Degradation
-from .div2k import div2k, div2k_pairs
-from .downscale import downscale
-from .folder import image_pairs
-from .pairs import ImagePairs
-from .patches import PatchSampler, whole_images
-from .sampler import ScaleBatchSampler
-from .streams import random_patches
+Names are imported when they are first used, so that `keras_edsr.data.degradation` needs NumPy and Pillow only. No module
+here is called like a public name: the import of the module would hide the name.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .degradation import Degradation
+    from .div2k_images import div2k, div2k_pairs
+    from .folder import image_pairs
+    from .lr_files import downscale
+    from .pairs import ImagePairs
+    from .patches import PatchSampler, whole_images
+    from .sampler import ScaleBatchSampler
+    from .streams import random_patches
 
 __all__ = [
     "Degradation",
@@ -21,3 +29,26 @@ __all__ = [
     "random_patches",
     "whole_images",
 ]
+
+_HOMES = {
+    "Degradation": "degradation",
+    "ImagePairs": "pairs",
+    "PatchSampler": "patches",
+    "ScaleBatchSampler": "sampler",
+    "div2k": "div2k_images",
+    "div2k_pairs": "div2k_images",
+    "downscale": "lr_files",
+    "image_pairs": "folder",
+    "random_patches": "streams",
+    "whole_images": "patches",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
