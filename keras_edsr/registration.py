@@ -6,9 +6,8 @@ Keras is imported, by us or by anybody else, each with a stand-in that imports t
 """
 
 import importlib
+import importlib.util
 from typing import Any
-
-import wrapt
 
 CLASSES = {
     "EDSR": "models",
@@ -46,7 +45,14 @@ def _register(keras: Any) -> None:
 
 
 def register_when_keras_is_imported() -> None:
-    """Registers the names now if Keras is imported already, else as soon as it is."""
+    """Registers the names now if Keras is imported already, else as soon as it is.
+
+    Where Keras is not installed, nothing is to be registered: images are degraded and resized there without it.
+    """
+    if importlib.util.find_spec("keras") is None:
+        return
+    import wrapt
+
     # A hook, since we must not import Keras. It may run while one of our modules that imports Keras is half imported:
     # the classes themselves could not be imported then.
     wrapt.register_post_import_hook(_register, "keras")

@@ -1,7 +1,7 @@
 """Images to train and validate on. TensorFlow is imported only when a dataset is made.
 
-Names are imported when they are first used, so that `keras_edsr.data.degradation` needs NumPy and Pillow only. No module
-here is called like a public name: the import of the module would hide the name.
+Names are imported when they are first used, so that `keras_edsr.data.degradation` needs NumPy and Pillow only. No
+module here is called like a public name: the import of the module would hide the name.
 """
 
 import importlib
