@@ -50,7 +50,7 @@ from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
-from keras_edsr.image_io import SUFFIXES
+from keras_edsr.image_io import READ_SUFFIXES, SUFFIXES
 
 DEAD = "dead letters"
 
@@ -112,7 +112,7 @@ def build(pipeline, args):
 
 def is_source(file, output):
     """Whether a file is an image, and none of those that an earlier run has written."""
-    return posixpath.splitext(file.path)[1].lower() in SUFFIXES and not file.path.startswith(f"{output}/")
+    return posixpath.splitext(file.path)[1].lower() in READ_SUFFIXES and not file.path.startswith(f"{output}/")
 
 
 def target_of(source, root, output, suffix):
