@@ -798,9 +798,9 @@ def no_image(path):
     ("make", "message"),
     [
         (bomb, "it has 100000000 pixels (10000x10000), and `max_pixels` (--max-pixels) is 89478485"),
-        (empty, "it is empty or not an image that can be read"),
+        (empty, "it is empty"),
         (truncated, "truncated"),
-        (no_image, "it is empty or not an image that can be read"),
+        (no_image, "it is a page of HTML, not an image"),
     ],
 )
 def test_a_bad_file_is_one_line(models, tmp_path, make, message):

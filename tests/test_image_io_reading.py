@@ -347,7 +347,7 @@ def test_pixels_are_counted_from_the_header(tmp_path):
 
 def test_formats_that_start_other_programs_are_not_opened():
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n"
-    with pytest.raises(ValueError, match="it is empty or not an image that can be read"):
+    with pytest.raises(ValueError, match="it is a PostScript document, which is not supported"):
         decode_picture(eps, "a.eps")
 
 

@@ -596,8 +596,8 @@ def test_an_open_pipe_is_read_to_its_end(model, photos, tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", r"/dev/stdin: it is empty or not an image"),
-        (b"text", r"/dev/stdin: it is empty or not an image"),
+        (b"", r"/dev/stdin: it is empty"),
+        (b"text", r"/dev/stdin: it is not an image"),
         (bytes(2**26 + 16 * 5 + 1), r"/dev/stdin: it has more than 67108944 bytes"),
         (None, r"PPM is read and not written; name a suffix to write, such as \.png"),
     ],

@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -14,7 +15,17 @@ _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 _RESTARTS = range(0xD0, 0xD8)
 
 
-def load_without_end(data: bytes | BinaryIO) -> Image.Image:
+def lacks_end(file: BinaryIO) -> bool:
+    """Whether no end mark comes after the last scan; what comes after an end mark does not matter."""
+    file.seek(-len(_END), io.SEEK_END)
+    if file.read() == _END:
+        return False
+    file.seek(0)
+    data = file.read()
+    return data.rfind(_END) < data.rfind(b"\xff\xda")
+
+
+def load_without_end(file: BinaryIO) -> Image.Image:
     """Decodes a JPEG that lacks its end mark and nothing else.
 
     libjpeg does not tell whether pixels were missing: it takes the bits that are not there as zeros. So the file is
@@ -23,17 +34,20 @@ def load_without_end(data: bytes | BinaryIO) -> Image.Image:
     Raises:
         ValueError: If pixels are missing.
     """
-    if not isinstance(data, bytes):
-        data.seek(0)
-        data = data.read()
+    file.seek(0)
+    data = file.read()
     data = data[:-1] if data.endswith(b"\xff") else data  # half of a mark
     whole = _loaded(data + _END)
-    pixels = np.asarray(whole)
-    if not _has_all_scans(data) or any(
-        not np.array_equal(pixels, np.asarray(_loaded(data + _noise(byte) + _END))) for byte in (0x55, 0xAA)
-    ):
+    if not _has_all_scans(data) or not all(_is_alike(whole, data + noise + _END) for noise in _noises()):
         raise ValueError("it is truncated: pixels are missing at its end")
     return whole
+
+
+def _is_alike(whole: Image.Image, data: bytes) -> bool:
+    try:
+        return np.array_equal(np.asarray(whole), np.asarray(_loaded(data)))
+    except OSError:
+        return False
 
 
 def _loaded(data: bytes) -> Image.Image:
@@ -42,10 +56,13 @@ def _loaded(data: bytes) -> Image.Image:
     return image
 
 
-def _noise(byte: int) -> bytes:
-    """Bits that mean something, at once and after each of the marks at which libjpeg may wait for more."""
-    bits = bytes([byte, byte ^ 0x3C]) * 32
-    return bits + b"".join(bytes([0xFF, mark]) + bits for mark in _RESTARTS)
+def _noises() -> Iterator[bytes]:
+    """Yields bits that mean something, at once and after each of the marks at which libjpeg may wait for more."""
+    random = np.random.default_rng(0)
+    for _ in range(6):  # one alone may end in a code that does not exist, which is taken as zeros, too
+        parts = random.integers(0, 255, (len(_RESTARTS) + 1, 64), dtype=np.uint8)  # without 255, which begins a mark
+        first, *others = (part.tobytes() for part in parts)
+        yield first + b"".join(bytes([0xFF, mark]) + part for mark, part in zip(_RESTARTS, others, strict=True))
 
 
 def _has_all_scans(data: bytes) -> bool:

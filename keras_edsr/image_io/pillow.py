@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import os
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from .. import files
+from .heif import is_heif, open_heif
 from .tiff import TiffImage, is_tiff
+from .unreadable import why_unreadable
 
 logger = logging.getLogger("keras_edsr")
 
@@ -22,6 +25,8 @@ MAX_PIXELS = 89_478_485
 
 # What may be opened. Pillow knows more, some of which start other programs (EPS) or fit any bytes (TGA).
 _READ = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "DIB")
+
+_HEAD = 512  # bytes that tell what a file is
 
 
 class _Quiet:
@@ -62,10 +67,16 @@ def open_image(data: bytes | BinaryIO) -> Image.Image:
     """Opens an image without decoding it; inside `quiet` and `naming`."""
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     file.seek(0)
-    if is_tiff(file.read(4)):
-        return TiffImage(file)
-    file.seek(0)
-    return Image.open(file, formats=_READ)
+    head = file.read(_HEAD)
+    try:
+        if is_tiff(head[:4]):
+            return TiffImage(file)
+        if is_heif(head):
+            return open_heif(file)
+        file.seek(0)
+        return Image.open(file, formats=_READ)
+    except (Image.UnidentifiedImageError, struct.error) as error:
+        raise ValueError(why_unreadable(head)) from error
 
 
 def naming(name: str | os.PathLike) -> contextlib.AbstractContextManager[None]:
@@ -75,8 +86,6 @@ def naming(name: str | os.PathLike) -> contextlib.AbstractContextManager[None]:
 
 def reason(error: Exception) -> str:
     """Says in one line, without a full stop, what went wrong."""
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "it is empty or not an image that can be read"
     if isinstance(error, Image.DecompressionBombError):
         return "it has more pixels than `max_pixels` (--max-pixels) allows"
     return files.reason(error)

@@ -6,7 +6,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from .jpeg import load_without_end
+from .heif import decode_deep_heif
+from .jpeg import lacks_end, load_without_end
 from .pillow import from_pillow, open_image
 from .sixteen import can_decode_deep, decode_deep, is_sixteen_bits
 from .tiff import TiffImage
@@ -17,12 +18,12 @@ logger = logging.getLogger("keras_edsr")
 _LOW_DEPTHS = {"L;2": 2, "L;4": 4}  # bits, by Pillow's name of the layout
 
 
-def decode_pixels(stored: Image.Image, data: bytes | BinaryIO, name: str) -> np.ndarray:
+def decode_pixels(stored: Image.Image, file: BinaryIO, name: str) -> np.ndarray:
     """Decodes an image, of an animation the frame it stands at.
 
     Args:
         stored: The image, opened and not decoded.
-        data: What it was opened from.
+        file: What it was opened from.
         name: What to call it in the log.
 
     Returns:
@@ -31,18 +32,22 @@ def decode_pixels(stored: Image.Image, data: bytes | BinaryIO, name: str) -> np.
     if isinstance(stored, TiffImage):
         return decode_tiff(stored, name)
     if can_decode_deep(stored) and not getattr(stored, "is_animated", False):
-        pixels = decode_deep(stored, lambda: open_image(data))
+        pixels = decode_deep(stored, lambda: open_image(file))
         return _with_alpha_of_key(pixels, stored.info.get("transparency"))
     if is_sixteen_bits(stored) and stored.format not in ("BMP", "DIB"):  # theirs are 16 bits for all channels
         logger.warning("%s: its 16 bits are read as 8.", name)
+    if stored.format == "HEIF" and (deep := decode_deep_heif(stored, file)) is not None:
+        return deep
     if stored.format == "PNG":
         _correct_key(stored)
+    without_end = stored.format == "JPEG" and lacks_end(file)
     try:
         stored.load()
     except OSError:
         if stored.format not in ("JPEG", "MPO"):
             raise
-        stored = load_without_end(data)
+        stored, without_end = load_without_end(file), True
+    if without_end:
         logger.warning("%s: its end mark is missing; all of its pixels are there.", name)
     return from_pillow(stored, name)
 

@@ -186,7 +186,7 @@ def _check_pixels(image: Opened, frames: int, pixels: int, max_pixels: int) -> N
 def _say_what_is_left(image: Opened, name: str | os.PathLike) -> None:
     stored = image.stored
     left = 0 if stored.format in ANIMATED else getattr(stored, "n_frames", 1) - 1
-    if left and stored.format == "MPO":
+    if left and stored.format in ("MPO", "HEIF"):
         logger.info("%s: its first image is taken, and %d others (preview, depth, gain map) are left.", name, left)
     elif left:
         logger.warning("%s: its first page is taken, and %d others are left.", name, left)
