@@ -4,7 +4,6 @@ import contextlib
 import io
 import logging
 import os
-import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -68,14 +67,14 @@ def open_image(data: bytes | BinaryIO) -> Image.Image:
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     file.seek(0)
     head = file.read(_HEAD)
+    if is_heif(head):
+        return open_heif(file)
     try:
         if is_tiff(head[:4]):
             return TiffImage(file)
-        if is_heif(head):
-            return open_heif(file)
         file.seek(0)
         return Image.open(file, formats=_READ)
-    except (Image.UnidentifiedImageError, struct.error) as error:
+    except (Image.UnidentifiedImageError, SyntaxError) as error:
         raise ValueError(why_unreadable(head)) from error
 
 
