@@ -1,9 +1,11 @@
 """From a finished run to a preset that ships: weights, config.json, the curve of its training, and a model card.
 
 python examples/make_preset.py RUN edsr_compact_x2 --eval ../shared/data/eval --output keras_edsr/weights
+python examples/make_preset.py net.pt edsr_liif_x2 --rounds rounds.md --curve curve.json --float16 --hd --eval …
 
-What the card says is read from the run (configuration, history, TensorBoard logs) and measured on Set5 and Set14.
-It was run for each of the presets that ship.
+What the card says is read from the run (configuration, history, TensorBoard logs) and measured on Set5 and Set14. For a
+network that another program trained, RUN is its checkpoint, `--rounds` a file with the section "Training" of its card,
+and `--curve` a JSON list of rows such as {"step": 100, "x2": 37.1}. It was run for each of the presets that ship.
 """
 
 import argparse
@@ -11,6 +13,9 @@ import json
 import shlex
 import textwrap
 from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
 
 import keras_edsr
 from keras_edsr.files import atomic_file
@@ -41,11 +46,7 @@ Set5 was watched while it trained and not used to choose: these are the weights 
 
 {rounds}
 
-Data: T91 (91 images; Yang et al., 2010), BSDS500's train and test images (397; Arbelaez et al., 2011), Kodak24 (24) and
-16 images of Sun-Hays80 (Sun and Hays, 2012): 528 photographs, and nothing of Set5 and Set14 (tests/test_weights.py
-compares the content). **Terms**: BSDS500 is for non-commercial research and education; Kodak's images were released for
-unrestricted use; T91 and Sun-Hays80 came with research papers and state no licence. Whoever needs weights without such
-terms trains on images of their own, with the command above.
+{data}
 
 ## Limits
 
@@ -56,11 +57,29 @@ terms trains on images of their own, with the command above.
 {licence}.
 """
 
+DATA = """\
+Data: T91 (91 images; Yang et al., 2010), BSDS500's train and test images (397; Arbelaez et al., 2011), Kodak24 (24) and
+16 images of Sun-Hays80 (Sun and Hays, 2012): 528 photographs{hd}, and nothing of Set5 and Set14 (tests/test_weights.py
+compares the content). **Terms**: BSDS500 is for non-commercial research and education; Kodak's images were released for
+unrestricted use; T91 and Sun-Hays80 came with research papers and state no license.{hd_terms} If you need
+weights without such terms, train on images of your own with the commands above."""
+
+HD = ", and 771 crops of large photographs, reduced in size (184 megapixels)"
+HD_TERMS = """ The crops are from freely licensed
+photographs: CC BY and CC BY-SA (among them CID22 and Wikimedia Commons), CC0, Unsplash and Pexels."""
+
 LIMITS = """\
-- Trained for bicubic LR of clean photographs: noise and JPEG's blocks are sharpened with the rest, and a camera's own
-  blur is not undone.
-- Optimised for L1: what cannot be known is blurred rather than invented.
+{first}
+- Optimized for L1: what cannot be known is blurred rather than invented.
 - {parameters:,} parameters; the paper's network has 43 million and is {behind:.1f} dB better on Set5 x{scale}."""
+
+CLEAN = """\
+- Trained for bicubic LR of clean photographs: noise and JPEG's blocks are sharpened with the rest, and a camera's own
+  blur is not undone."""
+
+PHOTO = """\
+- Trained for photographs with slight blur, noise and JPEG compression (quality 30 to 95). On clean images it is less
+  sharp than the network that learned bicubic LR only. Heavy noise and strong blur are not undone."""
 
 PUBLISHED = {2: 38.11, 3: 34.65, 4: 32.46}  # EDSR on Set5 (Lim et al., table 3)
 
@@ -75,12 +94,19 @@ def main():
     parser.add_argument("--from-preset", default=None, help="name of the preset that the run began from")
     parser.add_argument("--earlier", type=Path, nargs="*", default=[], help="runs before it, for the curve")
     parser.add_argument("--prepared-by", default=None, help="commands that made the run's HR folder, for the card")
+    parser.add_argument("--rounds", type=Path, help="of a checkpoint: what the card says about its training")
+    parser.add_argument("--curve", type=Path, help="of a checkpoint: JSON rows of step and PSNR on Set5")
+    parser.add_argument("--hd", action="store_true", help="the crops of large photographs were trained on, too")
+    parser.add_argument("--photo", action="store_true", help="it was trained on degraded images")
+    parser.add_argument("--float16", action="store_true", help="ship the weights in half precision")
     args = parser.parse_args()
-    config = TrainConfig.load(args.run / "config.json")
-    history = read_history(args.run)
-    model = load_model(args.run / "last.keras")
+    is_run = args.run.is_dir()
+    model = load_model(args.run / "last.keras" if is_run else args.run)
     folder = args.output / args.name
     model.save_to_preset(folder, overwrite=True)
+    if args.float16:
+        halve(folder)
+        model = load_model(folder)
     scores = {name: measure(model, args.eval / name) for name in SETS}
     about = json.loads((folder / "config.json").read_text())
     about["config"]["name"] = args.name
@@ -96,13 +122,31 @@ def main():
         },
     }
     write(folder / "config.json", json.dumps(about, indent=1) + "\n")
-    write(folder / "curve.svg", curve([*map(read_history, args.earlier), history], model.scales))
-    further = args.from_preset == args.name  # a further round: the card says all of them
-    rounds = training(config, history, args.run, args.from_preset, args.prepared_by, further)
-    if further:
-        rounds = training_of_card((folder / "MODEL_CARD.md").read_text()) + "\n\n" + rounds
-    write(folder / "MODEL_CARD.md", card(args.name, model, config, scores, rounds))
+    if is_run:
+        config = TrainConfig.load(args.run / "config.json")
+        histories = [read_history(run) for run in [*args.earlier, args.run]]
+        further = args.from_preset == args.name  # a further round: the card says all of them
+        rounds = training(config, histories[-1], args.run, args.from_preset, args.prepared_by, further)
+        if further:
+            rounds = training_of_card((folder / "MODEL_CARD.md").read_text()) + "\n\n" + rounds
+    else:
+        histories = [read_curve(args.curve, model.scales)]
+        rounds = args.rounds.read_text().strip()
+    write(folder / "curve.svg", curve(histories, model.scales))
+    write(folder / "MODEL_CARD.md", card(args, model, scores, rounds))
     print(folder)
+
+
+def halve(folder):
+    """Rewrites the weights of a preset in half precision."""
+    path = folder / "model.safetensors"
+    save_file({name: array.astype(np.float16) for name, array in load_file(path).items()}, path)
+
+
+def read_curve(path, scales):
+    """Returns the rows of another program's history as those of a run."""
+    names = {f"x{s}": "val_psnr" if len(scales) == 1 else f"val_psnr_x{s}" for s in scales}
+    return [{"step": row["step"], **{names[key]: row[key] for key in names}} for row in json.loads(path.read_text())]
 
 
 def read_history(run):
@@ -118,14 +162,15 @@ def measure(model, images):
 # === The model card ===
 
 
-def card(name, model, config, scores, rounds):
+def card(args, model, scores, rounds):
     """Returns MODEL_CARD.md."""
     scale = model.scales[0]
+    size = "compact" if model.filters < 64 else "baseline-sized"
     scales = ", ".join(f"x{s}" for s in model.scales)
     family = "MDSR, one network for" if isinstance(model, MDSR) else "EDSR"
     what = (
-        f"A compact {family} {scales}: {config.num_blocks} residual blocks of {config.filters} filters, "
-        f"{model.count_params():,} parameters, for upscaling photographs on a CPU."
+        f"A {size} {family} {scales}: {model.num_blocks} residual blocks of {model.filters} filters, "
+        f"{model.count_params():,} parameters, for upscaling {'compressed and noisy ' * args.photo}photographs."
     )
     what = textwrap.fill(what, 120)
     head = "| | " + " | ".join(f"x{s}" for s in model.scales) + " |\n|---|" + "---|" * len(model.scales)
@@ -134,10 +179,15 @@ def card(name, model, config, scores, rounds):
         for test_set, by_scale in scores.items()
     ]
     limits = LIMITS.format(
-        parameters=model.count_params(), behind=PUBLISHED[scale] - scores["Set5"][scale]["psnr"], scale=scale
+        first=PHOTO if args.photo else CLEAN,
+        parameters=model.count_params(),
+        behind=PUBLISHED[scale] - scores["Set5"][scale]["psnr"],
+        scale=scale,
     )
+    data = DATA.format(hd=HD if args.hd else "", hd_terms=HD_TERMS if args.hd else "")
     return CARD.format(
-        name=name,
+        name=args.name,
+        data=data,
         what=what,
         scores="\n".join([head, *rows]),
         rounds=rounds,

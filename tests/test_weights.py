@@ -19,11 +19,12 @@ NAMES = {
     "edsr_compact_x2": ("EDSR", (2,)),
     "edsr_compact_x3": ("EDSR", (3,)),
     "edsr_compact_x4": ("EDSR", (4,)),
+    "edsr_liif_x2": ("EDSR", (2,)),
     "mdsr_compact": ("MDSR", (2, 3, 4)),
 }
 EACH = [(name, scale) for name, (_, scales) in NAMES.items() for scale in scales]
 CARD = "MODEL_CARD.md"
-MEGABYTES = 6
+MEGABYTES = 25
 
 
 @functools.cache
@@ -43,7 +44,7 @@ def card(name):
 # === What is there ===
 
 
-def test_the_four_presets_are_there_and_no_others():
+def test_the_presets_are_there_and_no_others():
     assert sorted(path.name for path in FOLDER.iterdir() if path.is_dir()) == sorted(NAMES)
 
 
@@ -143,8 +144,8 @@ def measured_on(shared_data):
 
 
 def test_no_evaluation_image_is_among_the_training_images(seen, measured_on):
-    alike = likeness(measured_on[1], seen[1])  # (19, 528)
-    assert alike.shape == (19, 528)
+    alike = likeness(measured_on[1], seen[1])  # (19, 1299): 528 small photographs and 771 crops of large ones
+    assert alike.shape == (19, 1299)
     for i in np.argsort(-alike, axis=None)[:5]:
         one, other = np.unravel_index(i, alike.shape)
         print(f"{alike[one, other]:.3f} {measured_on[0][one]} {seen[0][other]}")
@@ -207,3 +208,11 @@ def test_a_part_from_another_source_is_found(measured_on):
     paths = {path.stem: path for path in measured_on[0]}
     butterfly, monarch = (details(Image.open(paths[name])) for name in ("butterfly", "monarch"))
     assert common_details(butterfly, monarch) >= COMMON
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "liif" in name])
+def test_what_began_from_the_encoder_of_liif_has_its_license(name):
+    text = (FOLDER / name / "LICENSE-LIIF").read_text("utf-8")
+    assert "BSD 3-Clause" in text
+    assert "Yinbo Chen" in text
+    assert "LIIF" in card(name)
