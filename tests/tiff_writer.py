@@ -34,11 +34,12 @@ class Page:
     fill_order: int = 1
     tile: tuple[int, int] | None = None  # height and width, multiples of 16
     rows: int | None = None  # of a strip
+    subsampling: tuple[int, int] = (1, 1)  # of YCbCr, across and down
     tags: dict = field(default_factory=dict)  # further ones: code to (type, values)
 
 
-def tiff(*pages, order="<", big=False):
-    """The bytes of a file."""
+def tiff(*pages, order="<", big=False, encode=None):
+    """The bytes of a file; `encode` makes those of a strip or tile from its samples, if it is not to be done here."""
     offset, count, entry = ("Q", "Q", "HHQ") if big else ("I", "H", "HHI")
     inline = struct.calcsize(order + offset)
     head = (b"II" if order == "<" else b"MM") + struct.pack(
@@ -49,7 +50,7 @@ def tiff(*pages, order="<", big=False):
     file += bytes(inline)
     for page in pages:
         tags = dict(_tags(page, order))
-        segments = [_stored(page, segment, order) for segment in _segments(page)]
+        segments = [encode(part) if encode else _stored(page, part, order) for part in _segments(page)]
         offsets = []
         for segment in segments:
             offsets.append(len(file))
@@ -112,6 +113,8 @@ def _segments(page):
 
 
 def _stored(page, samples, order):
+    if page.subsampling != (1, 1):
+        samples = subsampled_units(samples, *page.subsampling)[None]
     if page.predictor == 2:  # differences of neighbors in a row, per channel, which wrap
         samples = samples.copy()
         samples[:, 1:] = samples[:, 1:] - samples[:, :-1]
@@ -132,3 +135,15 @@ def packed(samples, bits, order):
 def reversed_bits(data):
     """Each byte with its lowest bit first."""
     return np.packbits(np.unpackbits(np.frombuffer(bytes(data), np.uint8)), bitorder="little").tobytes()
+
+
+def subsampled_units(samples, across, down):
+    """YCbCr in data units: `down` rows of `across` Y, then the Cb and Cr at the unit's first place (section 21)."""
+    height, width, _ = samples.shape
+    samples = np.pad(samples, ((0, -height % down), (0, -width % across), (0, 0)), mode="edge")
+    units = []
+    for top in range(0, len(samples), down):
+        for left in range(0, samples.shape[1], across):
+            units += samples[top : top + down, left : left + across, 0].ravel().tolist()
+            units += samples[top, left, 1:].tolist()
+    return np.array(units, samples.dtype)

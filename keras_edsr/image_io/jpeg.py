@@ -1,4 +1,4 @@
-"""JPEG without its end mark: read if all pixels are there."""
+"""JPEG: its marks, and how it is read without the one at its end."""
 
 import io
 import struct
@@ -48,6 +48,19 @@ def _is_alike(whole: Image.Image, data: bytes) -> bool:
         return np.array_equal(np.asarray(whole), np.asarray(_loaded(data)))
     except OSError:
         return False
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Returns the height and width that a JPEG tells, of any precision.
+
+    Raises:
+        ValueError: If it tells none.
+    """
+    for mark, content in _segments(data):
+        if mark in _FRAMES and len(content) >= 5:
+            height, width = struct.unpack_from(">HH", content, 1)
+            return height, width
+    raise ValueError("its JPEG data have no header")
 
 
 def _loaded(data: bytes) -> Image.Image:

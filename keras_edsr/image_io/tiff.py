@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
 
+from .jpeg import jpeg_size
 from .tiff_layout import BLACK_IS_ZERO, CMYK, RGB, WHITE_IS_ZERO, YCBCR, Layout
 
 # tifffile logs each damaged tag. A handler keeps that off stderr where no logging is configured.
@@ -27,6 +28,9 @@ _JPEG = {6: "JPEG, old style", 7: "JPEG"}
 # Each strip or tile is an image file, which tells a size of its own.
 _IMAGES = _JPEG | {34712: "JPEG 2000", 33005: "JPEG 2000", 34933: "PNG", 50001: "WebP"}
 _COMPRESSIONS = _CCITT | _BYTES | _IMAGES
+
+_NOISES = [pattern * 16 for pattern in (b"\xff\xff\xff", b"\x55\x55\x55", b"\xaa\xaa\xaa", b"\x6d\xb6\xdb")]
+_JPEG_END = b"\xff\xd9"
 
 _MOST_CHANNELS = 8
 _LARGEST_TILE = 2**22  # pixels, in an image that is smaller
@@ -65,12 +69,11 @@ class TiffImage(ImageFile.ImageFile):
             return exif
         self._is_exif_loaded = True
         told_by_xmp = dict(exif)
-        if self._tiff.is_bigtiff and self._tiff.byteorder == ">":
-            # Pillow looks for BigTIFF's version number where a little-endian file has it.
+        if self._tiff.is_bigtiff:  # which EXIF cannot be, and Pillow would make it
             for tag, value in self._tags.items():
                 exif[tag] = dict(self._directory(value, tag)) if tag in _DIRECTORIES else value
         else:
-            exif.endian, exif.bigtiff = self._tiff.byteorder, self._tiff.is_bigtiff
+            exif.endian = self._tiff.byteorder
             exif.load_from_fp(self._file, self._page.offset)
         for tag, value in told_by_xmp.items():
             exif.setdefault(tag, value)
@@ -91,6 +94,7 @@ class TiffImage(ImageFile.ImageFile):
         return _decode_subsampled(self._page) if _is_subsampled(self._page) else _decode(self._page), layout
 
     def _directory(self, offset: int, group: int | None = None) -> TiffImagePlugin.ImageFileDirectory_v2:
+        # Pillow looks for BigTIFF's version number where a little-endian file has it, whatever the order.
         head = b"II+\0" + bytes(12) if self._tiff.is_bigtiff else b"II*\0" + bytes(4)
         order = b"MM" if self._tiff.byteorder == ">" else b"II"
         directory = TiffImagePlugin.ImageFileDirectory_v2(head, prefix=order, group=group)
@@ -222,33 +226,53 @@ def _damage(page: tifffile.TiffPage) -> Iterator[None]:
 def _decode(page: tifffile.TiffPage) -> np.ndarray:
     """Decodes to (height, width, channels)."""
     planes, _, height, width, channels = page.shaped
-    stored = np.empty((planes, height, width, channels), page.dtype)
+    stored = np.empty((planes, height, width, channels), np.uint8 if page.dtype == np.bool_ else page.dtype)
     corners = list(_segment_corners(page))
-    tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression in _JPEG else {}
     for index in range(planes * len(corners)):
         data = _read_segment(page, index)
         with _damage(page):
-            _check_embedded(page, data)
-            segment, _, _ = page.decode(data, index, **tables)
-        if segment is None or segment.dtype != stored.dtype or segment.shape[-1] != channels:
+            segment = _decode_segment(page, index, data)
+        if segment.dtype != stored.dtype or segment.shape[-1] != channels:
             raise ValueError("its compressed data differ from its tags in depth or channels")
         plane, (top, left) = index // len(corners), corners[index % len(corners)]
-        place = stored[plane, top : top + segment.shape[1], left : left + segment.shape[2]]
-        place[:] = segment[0, : place.shape[0], : place.shape[1]]
-    if stored.dtype == np.bool_:  # of one bit
-        stored = stored.view(np.uint8)
+        place = stored[plane, top : top + segment.shape[0], left : left + segment.shape[1]]
+        place[:] = segment[: place.shape[0], : place.shape[1]]
     return stored[0] if planes == 1 else np.moveaxis(stored[..., 0], 0, -1)
 
 
+def _decode_segment(page: tifffile.TiffPage, index: int, data: bytes) -> np.ndarray:
+    """Decodes one tile or strip to (height, width, channels)."""
+    _check_embedded(page, data)
+    segment = _decompress(page, index, data)
+    # The decoder makes up what is missing. If nothing is, what follows the data makes no difference.
+    noises = _NOISES if page.compression in _CCITT else ()
+    if any(not np.array_equal(segment, _decompress(page, index, data + noise)) for noise in noises):
+        raise ValueError("it is truncated")
+    return segment
+
+
+def _decompress(page: tifffile.TiffPage, index: int, data: bytes) -> np.ndarray:
+    tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression in _JPEG else {}
+    segment = page.decode(data, index, **tables)[0]
+    if segment is None:
+        raise ValueError("it has no pixels")
+    return segment[0].view(np.uint8) if segment.dtype == np.bool_ else segment[0]
+
+
 def _check_embedded(page: tifffile.TiffPage, data: bytes) -> None:
-    """Checks the size that compressed data tell themselves, before they take the memory for it.
+    """Checks the size that an embedded image tells itself, before it takes the memory for it.
 
     Raises:
-        ValueError: If it is not the size of a strip or tile.
+        ValueError: If it is larger than a strip or tile, or a JPEG is truncated.
     """
     if page.compression in _IMAGES:
-        with Image.open(io.BytesIO(data), formats=("JPEG", "JPEG2000", "PNG", "WEBP")) as embedded:
-            width, height = embedded.size
+        if page.compression in _JPEG:  # Pillow opens none of 12 bits
+            height, width = jpeg_size(data)
+            if _JPEG_END not in data:  # libjpeg would make up what is missing
+                raise ValueError("it is truncated")
+        else:
+            with Image.open(io.BytesIO(data), formats=("JPEG2000", "PNG", "WEBP")) as embedded:
+                width, height = embedded.size
         segment_height, segment_width = _segment_size(page)
         if height > segment_height or width > segment_width:
             raise ValueError(f"a strip or tile of {segment_width}x{segment_height} holds {width}x{height}")
