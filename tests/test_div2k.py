@@ -10,7 +10,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core.download import checksums
 
-from keras_edsr.data import PatchSampler, div2k, div2k_pairs, random_patches
+from keras_edsr.data import Degradation, PatchSampler, div2k, div2k_pairs, random_patches
+from keras_edsr.data.degradation import image_seed
 from keras_edsr.image_io import read_image
 from keras_edsr.imresize import imresize
 
@@ -230,8 +231,8 @@ def test_a_zip_that_is_not_the_published_one_is_named(zips, tmp_path, capsys):
 
 
 def test_degradations_are_known(tree):
-    with pytest.raises(ValueError, match="`degradation` must be one of"):
-        div2k_pairs(2, data_dir=tree, degradation="wild")
+    with pytest.raises(ValueError, match="one of DIV2K's, .*'wild'.*'photo'.*Received: 'rain'"):
+        div2k_pairs(2, data_dir=tree, degradation="rain")
 
 
 def test_unknown_has_no_x8(tree):
@@ -243,3 +244,58 @@ def test_one_channel_is_read_as_gray(tree):
     pairs = div2k_pairs(2, data_dir=tree, channels=1)
     expected = read_image(tree / "DIV2K_train_HR" / "0001.png", channels=1)
     np.testing.assert_array_equal(pairs.hr(0, 2)[..., 0], expected)
+
+
+def test_a_degradation_makes_lr_of_the_folders_hr_alone(tree):
+    pairs = div2k_pairs((2, 3), data_dir=tree, degradation="photo", seed=1)
+    made = Degradation.load("photo")(photo(2), 3, image_seed(1, "0002.png"))
+    assert np.array_equal(pairs.lr(1, 3), made)
+
+
+def test_a_degradation_makes_lr_of_prepared_hr_alone(prepared):
+    pairs = div2k_pairs(2, data_dir=prepared, degradation="jpeg-40", split="validation")
+    number = numbers_of_hr(pairs)[0]
+    assert np.array_equal(pairs.lr(0, 2), Degradation.load("jpeg-40")(photo(number), 2))
+
+
+def numbers_of_hr(pairs):
+    by_pixels = {photo(number).tobytes(): number for numbers in NUMBERS.values() for number in numbers}
+    return [by_pixels[pairs.hr(index, pairs.scales[0]).tobytes()] for index in range(len(pairs))]
+
+
+@pytest.fixture
+def realistic(tree, tmp_path):
+    """The three tracks of NTIRE 2018, whose files have a letter behind the scale, beside the HR images."""
+    for split, numbers in NUMBERS.items():
+        (tmp_path / f"DIV2K_{split}_HR").symlink_to(tree / f"DIV2K_{split}_HR")
+        for track, letter in (("mild", "m"), ("difficult", "d"), ("wild", "w")):
+            folder = tmp_path / f"DIV2K_{split}_LR_{track}"
+            folder.mkdir()
+            for number in numbers:
+                for variant in range(1, 5) if (track, split) == ("wild", "train") else [""]:
+                    image = degraded(number, 4) // 2 + ord(letter) + (variant or 0)
+                    Image.fromarray(image).save(folder / f"{number:04}x4{letter}{variant}.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("track", "letter"), [("mild", "m"), ("difficult", "d"), ("wild", "w")])
+def test_the_realistic_tracks_are_read(realistic, track, letter):
+    pairs = div2k_pairs(4, "validation", realistic, degradation=track)
+    assert pairs.names == ("DIV2K_valid_HR/0801.png", "DIV2K_valid_HR/0802.png")
+    assert np.array_equal(pairs.lr(1, 4), degraded(802, 4) // 2 + ord(letter))
+    assert np.array_equal(pairs.hr(1, 4), photo(802)[:48, :36])
+
+
+def test_wild_has_four_lr_images_of_each_hr_image(realistic):
+    pairs = div2k_pairs(4, "train", realistic, degradation="wild")
+    assert len(pairs) == 4 * len(NUMBERS["train"])
+    assert numbers_of_hr(pairs) == [number for number in NUMBERS["train"] for _ in range(4)]
+    assert [int(pairs.lr(index, 4)[0, 0, 0]) - int(pairs.lr(0, 4)[0, 0, 0]) for index in range(4)] == [0, 1, 2, 3]
+
+
+def test_a_realistic_track_has_but_scale_4_and_a_missing_image_is_named(realistic):
+    with pytest.raises(ValueError, match=r"'mild' at scales \(4,\)"):
+        div2k_pairs(2, data_dir=realistic, degradation="mild")
+    (realistic / "DIV2K_train_LR_mild" / "0002x4m.png").unlink()
+    with pytest.raises(ValueError, match=r"belongs to .*0002.png: looked for 0002x4m"):
+        div2k_pairs(4, data_dir=realistic, degradation="mild")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..image_io import find_images
 from ..machine import cache_folder
+from .degradation import BICUBIC, Degradation
 from .pairs import HR, EncodedImage, ImagePairs, Reader
 from .patches import pair_dataset
 from .sampler import check_scales
@@ -21,7 +22,16 @@ from .sources import match_images
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_DEGRADATIONS = {"bicubic": (2, 3, 4, 8), "unknown": (2, 3, 4)}
+# The published LR images and their scales.
+_TRACKS = {
+    BICUBIC: (2, 3, 4, 8),
+    "unknown": (2, 3, 4),
+    "mild": (4,),
+    "difficult": (4,),
+    "wild": (4,),
+}
+# NTIRE 2018's tracks; their files have a letter behind the scale, as in 0001x4m.png.
+_REALISTIC = {"mild": "m", "difficult": "d", "wild": "w"}
 _TREE_SPLITS = {"train": "train", "validation": "valid", "valid": "valid"}
 
 
@@ -30,7 +40,7 @@ def div2k(
     split: str = "train",
     data_dir: str | os.PathLike | None = None,
     *,
-    degradation: str = "bicubic",
+    degradation: "str | os.PathLike | Degradation" = BICUBIC,
     download: bool = False,
     manual_dir: str | os.PathLike | None = None,
     patch_size: int | None = 48,
@@ -53,8 +63,10 @@ def div2k(
             a part, such as `"train[:10%]"`, in TFDS's order.
         data_dir: Where DIV2K lies: the folder that holds `DIV2K_train_HR`,
             `DIV2K_train_LR_bicubic/X2` and so on; or TFDS's folder. Defaults to TFDS's own.
-        degradation: How LR was made: `"bicubic"`, or `"unknown"` (scales 2, 3, 4). If the folders
-            hold no bicubic LR images, they are made from the HR: `imresize` gives the same.
+        degradation: Which published LR images: `"bicubic"`, `"unknown"` (scales 2, 3, 4), or `"mild"`, `"difficult"`,
+            `"wild"` (scale 4; four LR images of an HR image in the last one's training set). If the folders hold no
+            bicubic LR images, they are made from the HR: `imresize` gives the same. Or how LR images are made, as in
+            `image_pairs`: `"photo"` and so on.
         download: Whether DIV2K may be downloaded if it is not there: 4 GB and more for a scale.
         manual_dir: Folder with the published zips under their own names, such as
             `DIV2K_train_HR.zip`: the dataset is prepared from them, with no network.
@@ -91,6 +103,7 @@ def div2k(
         channels=channels,
         cache_dir=cache_dir,
         max_ram_bytes=max_ram_bytes,
+        seed=seed,
     )
     return pair_dataset(
         pairs,
@@ -109,12 +122,13 @@ def div2k_pairs(
     split: str = "train",
     data_dir: str | os.PathLike | None = None,
     *,
-    degradation: str = "bicubic",
+    degradation: "str | os.PathLike | Degradation" = BICUBIC,
     download: bool = False,
     manual_dir: str | os.PathLike | None = None,
     channels: int = 3,
     cache_dir: str | os.PathLike | None = None,
     max_ram_bytes: int | None = None,
+    seed: int = 0,
 ) -> ImagePairs:
     """Reads DIV2K as whole images; `div2k` tells the arguments.
 
@@ -129,22 +143,32 @@ def div2k_pairs(
         ValueError: As `div2k`.
     """
     scales = check_scales(scales)
-    if degradation not in _DEGRADATIONS:
-        raise ValueError(f"`degradation` must be one of {tuple(_DEGRADATIONS)}. Received: {degradation!r}.")
-    if not set(scales) <= set(_DEGRADATIONS[degradation]):
-        raise ValueError(
-            f"DIV2K has degradation {degradation!r} at scales {_DEGRADATIONS[degradation]}. Received: {scales}."
-        )
+    made = None if _is_track(degradation) else _load(degradation)
+    track = BICUBIC if made else str(degradation)
+    if not set(scales) <= set(_TRACKS[track]):
+        raise ValueError(f"DIV2K has degradation {track!r} at scales {_TRACKS[track]}. Received: {scales}.")
     tree = _find_tree(data_dir)
     if tree is not None:
-        paths = _tree_paths(tree, split, scales, degradation)
-        return ImagePairs.from_paths(paths, scales, tree, channels, cache_dir, max_ram_bytes)
-    builders = {s: _prepared(f"{degradation}_x{s}", data_dir, download, manual_dir) for s in scales}
+        paths = _tree_paths(tree, split, () if made else scales, track)
+        return ImagePairs.from_paths(paths, scales, tree, channels, cache_dir, max_ram_bytes, made, seed)
+    config = f"realistic_{track}" if track in _REALISTIC else track
+    builders = {s: _prepared(f"{config}_x{s}", data_dir, download, manual_dir) for s in scales}
     records = _Records(builders, "validation" if split == "valid" else split)
     reader = Reader(channels, (), cache_folder(cache_dir))
-    arrays = reader.read(records, scales, max_ram_bytes)
-    origin = f"div2k/{degradation} {split}"
-    return ImagePairs.from_arrays(records.names, arrays, scales, origin)
+    arrays = reader.read(records, () if made else scales, max_ram_bytes)
+    origin = f"div2k/{made.name if made else track} {split}"
+    return ImagePairs.from_arrays(records.names, arrays, scales, origin, made, seed)
+
+
+def _load(degradation: "str | os.PathLike | Degradation") -> Degradation:
+    try:
+        return Degradation.load(degradation)
+    except ValueError as error:
+        raise ValueError(f"`degradation` must be one of DIV2K's, {tuple(_TRACKS)}, or another. {error}") from error
+
+
+def _is_track(degradation: "str | os.PathLike | Degradation") -> bool:
+    return isinstance(degradation, str) and degradation in _TRACKS
 
 
 def _find_tree(data_dir: str | os.PathLike | None) -> Path | None:
@@ -164,16 +188,40 @@ def _tree_paths(root: Path, split: str, scales: Sequence[int], degradation: str)
         )
     prefix = f"DIV2K_{_TREE_SPLITS[split]}"
     hr_paths = find_images(root / f"{prefix}_HR")
+    if degradation in _REALISTIC and scales:
+        return _realistic_paths(hr_paths, root / f"{prefix}_LR_{degradation}", degradation)
     paths = {HR: hr_paths}
     for scale in scales:
         folders = [root / f"{prefix}_LR_{degradation}" / f"X{scale}"]
-        if degradation == "bicubic":
+        if degradation == BICUBIC:
             folders.append(root / f"{prefix}_LR_x{scale}")  # as the x8 images were published
         found = [folder for folder in folders if folder.is_dir()]
         if found:
             paths[scale] = match_images(hr_paths, found[0], scale)
-        elif degradation != "bicubic":  # bicubic ones are made
+        elif degradation != BICUBIC:  # bicubic ones are made
             raise ValueError(f"DIV2K's LR images for scale {scale} are missing: {folders[0]}.")
+    return paths
+
+
+def _realistic_paths(hr_paths: Sequence[Path], folder: Path, degradation: str) -> dict[int, list[Path]]:
+    """The paths of NTIRE 2018's tracks, which have but one scale; an HR image comes once for each of its LR images."""
+    (scale,) = _TRACKS[degradation]
+    if not folder.is_dir():
+        raise ValueError(f"DIV2K's LR images for scale {scale} are missing: {folder}.")
+    lr_paths: dict[str, list[Path]] = {}
+    for path in find_images(folder):
+        if found := re.fullmatch(rf"(.+)x{scale}{_REALISTIC[degradation]}\d*", path.stem):
+            lr_paths.setdefault(found[1], []).append(path)
+    paths: dict[int, list[Path]] = {HR: [], scale: []}
+    for hr_path in hr_paths:
+        if hr_path.stem not in lr_paths:
+            raise ValueError(
+                f"No image in {folder} belongs to {hr_path}: looked for "
+                f"{hr_path.stem}x{scale}{_REALISTIC[degradation]} and the like."
+            )
+        for path in lr_paths[hr_path.stem]:
+            paths[HR].append(hr_path)
+            paths[scale].append(path)
     return paths
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from .degradation import Degradation
 from .pairs import ImagePairs
 from .patches import pair_dataset
 
@@ -16,6 +17,7 @@ def image_pairs(
     scale: int | Sequence[int],
     lr_folder: str | os.PathLike | None = None,
     *,
+    degradation: "str | os.PathLike | Degradation | None" = None,
     patch_size: int | None = 48,
     batch_size: int = 16,
     augment: bool = True,
@@ -35,6 +37,8 @@ def image_pairs(
             `ScaleBatchSampler` describes.
         lr_folder: Folder of LR images, in DIV2K's or the benchmarks' naming. Defaults to making
             them by MATLAB's bicubic `imresize`.
+        degradation: How LR images are made, as `Degradation.load` takes it: `"photo"`, another name, or a JSON file.
+            All but bicubic ones are made anew for each patch; whole images by `seed` and their names.
         patch_size: Height and width of an LR patch. `None`: whole images, one by one, in order, in
             batches of one, to validate on; `augment`, `steps` and the like then have no meaning.
         batch_size: Patches in a batch.
@@ -61,11 +65,14 @@ def image_pairs(
     Example:
         >>> train = image_pairs("photos", scale=2)
         >>> model.fit(train, steps_per_epoch=1000, epochs=300)
+        >>> for_real_photographs = image_pairs("photos", scale=2, degradation="photo")
     """
     pairs = ImagePairs.from_folder(
         hr_folder,
         scale,
         lr_folder,
+        degradation=degradation,
+        seed=seed,
         channels=channels,
         cache_dir=cache_dir,
         max_ram_bytes=max_ram_bytes,

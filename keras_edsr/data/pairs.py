@@ -17,6 +17,8 @@ from ..image_io import decode_image, find_images, read_size
 from ..imresize import imresize
 from ..machine import cache_folder, count_cores, total_memory
 from .cache import open_pack, write_pack
+from .degradation import BICUBIC, PRESETS, Degradation
+from .lr_images import Degraded, LrImages, Stored, read_only
 from .sampler import check_scales
 from .sources import match_images
 
@@ -41,7 +43,7 @@ class ImagePairs:
         names: What each image is called in reports and errors.
         hr: uint8 arrays (height, width, channels), one for each name.
         lr: For each scale, the uint8 arrays (height // scale, width // scale, channels), in the
-            order of `names`.
+            order of `names`; or `LrImages`, such as `Degraded`, which make them.
         origin: Where the images are from, for errors.
 
     Attributes:
@@ -62,7 +64,7 @@ class ImagePairs:
         self,
         names: Sequence[str],
         hr: Sequence[np.ndarray],
-        lr: Mapping[int, Sequence[np.ndarray]],
+        lr: Mapping[int, Sequence[np.ndarray] | LrImages],
         origin: str = "memory",
     ) -> None:
         if not names:
@@ -71,8 +73,10 @@ class ImagePairs:
         self.scales = check_scales(tuple(lr))
         self.channels = hr[0].shape[-1]
         self.origin = origin
-        self._hr = [_read_only(image) for image in hr]
-        self._lr = {scale: [_read_only(image) for image in lr[scale]] for scale in self.scales}
+        self._hr = [read_only(image) for image in hr]
+        self._lr: dict[int, LrImages] = {
+            scale: Stored(images) if isinstance(images, Sequence) else images for scale, images in lr.items()
+        }
         self._check()
 
     @classmethod
@@ -82,6 +86,8 @@ class ImagePairs:
         scales: int | Sequence[int],
         lr_folder: str | os.PathLike | None = None,
         *,
+        degradation: "str | os.PathLike | Degradation | None" = None,
+        seed: int = 0,
         channels: int = 3,
         cache_dir: str | os.PathLike | None = None,
         max_ram_bytes: int | None = None,
@@ -98,6 +104,9 @@ class ImagePairs:
             lr_folder: Folder of LR images, named as `keras_edsr.data.sources.match_images` says,
                 such as DIV2K's `DIV2K_train_LR_bicubic` with `X2/0001x2.png`. Defaults to making
                 them.
+            degradation: How LR images are made, as `Degradation.load` takes it, such as `"photo"`. All but bicubic ones
+                are made anew each time: nothing of them is kept, and each patch of `PatchSampler` differs.
+            seed: Integer, for the degradation of whole images, such as those to validate on.
             channels: 3 for RGB, 1 for gray.
             cache_dir: Folder of the cache. Defaults to `$KERAS_EDSR_CACHE`, else the user's own.
             max_ram_bytes: Sets that are larger when decoded are mapped from a file in the cache
@@ -110,9 +119,14 @@ class ImagePairs:
         scales = check_scales(scales)
         root = Path(hr_folder)
         paths = {HR: find_images(root)}
+        if lr_folder is not None and degradation is not None:
+            raise ValueError(
+                "Give either `lr_folder` or `degradation`: LR images that are there are not degraded. "
+                f"Received: lr_folder={os.fspath(lr_folder)!r} with a degradation."
+            )
         if lr_folder is not None:
             paths |= {scale: match_images(paths[HR], lr_folder, scale) for scale in scales}
-        return cls.from_paths(paths, scales, root, channels, cache_dir, max_ram_bytes)
+        return cls.from_paths(paths, scales, root, channels, cache_dir, max_ram_bytes, degradation, seed)
 
     @classmethod
     def from_paths(
@@ -123,8 +137,12 @@ class ImagePairs:
         channels: int = 3,
         cache_dir: str | os.PathLike | None = None,
         max_ram_bytes: int | None = None,
+        degradation: "str | os.PathLike | Degradation | None" = None,
+        seed: int = 0,
     ) -> "ImagePairs":
         """Reads files: `paths[1]` are HR, `paths[scale]` their LR; what is missing is made."""
+        made = None if degradation is None else Degradation.load(degradation)
+        made = None if made == PRESETS[BICUBIC] else made  # bicubic ones are kept
 
         def files(kinds: Sequence[int]) -> Iterator[EncodedImage]:
             # By pairs, so that an LR folder that doesn't fit is found out at the first one.
@@ -135,10 +153,11 @@ class ImagePairs:
                         yield EncodedImage(index, scale, str(path), _opener(path))
 
         names = [path.relative_to(root).as_posix() for path in paths[HR]]
-        missing = [scale for scale in scales if scale not in paths]
+        read = () if made else scales
+        missing = [scale for scale in read if scale not in paths]
         reader = Reader(channels, missing, cache_folder(cache_dir))
-        arrays = reader.read(files, scales, max_ram_bytes)
-        return cls.from_arrays(names, arrays, scales, str(root))
+        arrays = reader.read(files, read, max_ram_bytes)
+        return cls.from_arrays(names, arrays, scales, str(root), made, seed)
 
     @classmethod
     def from_arrays(
@@ -147,21 +166,27 @@ class ImagePairs:
         arrays: Mapping[Key, np.ndarray],
         scales: Sequence[int],
         origin: str,
+        degradation: Degradation | None = None,
+        seed: int = 0,
     ) -> "ImagePairs":
-        """Makes a set of what `Reader.read` returns."""
+        """Makes a set of what `Reader.read` returns; with a degradation, of its HR images alone."""
+        read = (HR,) if degradation else (HR, *scales)
         for index, name in enumerate(names):
-            for scale in (HR, *scales):
+            for scale in read:
                 if (index, scale) not in arrays:
                     raise ValueError(f"{name} in {origin} has no image for scale {scale}.")
-        hr, *lr = ([arrays[i, scale] for i in range(len(names))] for scale in (HR, *scales))
-        return cls(names, hr, dict(zip(scales, lr, strict=True)), origin)
+        hr, *stored = ([arrays[i, scale] for i in range(len(names))] for scale in read)
+        lr: dict[int, Sequence[np.ndarray] | LrImages] = dict(zip(scales, stored, strict=False))
+        if degradation:
+            lr = {scale: Degraded(names, hr, scale, degradation, seed) for scale in scales}
+        return cls(names, hr, lr, origin)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def lr(self, index: int, scale: int) -> np.ndarray:
         """Returns the LR image: uint8 (height, width, channels), read-only."""
-        return self._lr[scale][index]
+        return self._lr[scale].image(index)
 
     def hr(self, index: int, scale: int) -> np.ndarray:
         """Returns the HR image: uint8, `scale` times the size of `lr(index, scale)`, read-only.
@@ -169,8 +194,25 @@ class ImagePairs:
         It is a view from the top left of the file's image, which may be up to `scale - 1` pixels
         larger.
         """
-        height, width = self._lr[scale][index].shape[:2]
+        height, width = self.lr_size(index, scale)
         return self._hr[index][: height * scale, : width * scale]
+
+    def lr_size(self, index: int, scale: int) -> tuple[int, int]:
+        """Returns height and width of `lr(index, scale)`."""
+        return self._lr[scale].size(index)
+
+    def patch(self, index: int, scale: int, top: int, left: int, size: int, seed: int) -> np.ndarray:
+        """Returns the square of `size` pixels of `lr(index, scale)` that begins at row `top` and column `left`.
+
+        Args:
+            index: Place of the image.
+            scale: Integer.
+            top: Integer, first row in the LR image.
+            left: Integer, first column.
+            size: Integer, rows and columns.
+            seed: Integer, for what is drawn for each patch; of images that are there nothing is.
+        """
+        return self._lr[scale].patch(index, top, left, size, seed)
 
     def head(self, count: int) -> "ImagePairs":
         """Returns the first `count` pairs, or all if there are fewer; the arrays are shared."""
@@ -186,19 +228,20 @@ class ImagePairs:
             [
                 index
                 for index in range(len(self))
-                if all(min(images[index].shape[:2]) >= patch_size for images in self._lr.values())
+                if all(min(self.lr_size(index, scale)) >= patch_size for scale in self.scales)
             ]
         )
 
     def _select(self, indices: Sequence[int]) -> "ImagePairs":
         names = [self.names[i] for i in indices]
-        lr = {scale: [images[i] for i in indices] for scale, images in self._lr.items()}
+        lr = {scale: images.select(indices) for scale, images in self._lr.items()}
         return ImagePairs(names, [self._hr[i] for i in indices], lr, self.origin)
 
     def _check(self) -> None:
         for scale, images in self._lr.items():
-            for name, hr, lr in zip(self.names, self._hr, images, strict=True):
-                check_sizes(hr, lr, scale, f"{name} in {self.origin}", f"its LR for scale {scale}")
+            if isinstance(images, Stored):
+                for name, hr, lr in zip(self.names, self._hr, images.images, strict=True):
+                    check_sizes(hr, lr, scale, f"{name} in {self.origin}", f"its LR for scale {scale}")
 
 
 @dataclass(frozen=True)
@@ -383,12 +426,6 @@ def _file_digest(file: EncodedImage) -> tuple[EncodedImage, str]:
 
 def _opener(path: Path) -> Callable[[], BinaryIO]:
     return lambda: open_file(path)
-
-
-def _read_only(image: np.ndarray) -> np.ndarray:
-    view = image.view()
-    view.flags.writeable = False
-    return view
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from ..image_ops import NUM_DIHEDRAL, dihedral
 from .pairs import ImagePairs
 from .sampler import (
+    DEGRADATION_STREAM,
     PATCH_STREAM,
     ScaleBatchSampler,
     below,
@@ -26,7 +27,8 @@ class PatchSampler:
     For each patch an image is drawn, each as likely as any other; then a place in its LR image,
     each as likely as any other; the HR patch is what lies under it, to the pixel. With `augment`
     both are flipped and turned by the same one of the eight transforms of the square. All of it is
-    a pure function of (seed, step): any batch can be made alone, in any process.
+    a pure function of (seed, step): any batch can be made alone, in any process. So it is with `DegradedPairs`, which
+    degrade each patch by a seed of its own.
 
     Args:
         pairs: The images.
@@ -80,14 +82,17 @@ class PatchSampler:
         images = below(words[0], len(self.pairs))
         corners = below(words[1:3], self._places[scale][images].T)  # (2, n): top, left
         turns = below(words[3], NUM_DIHEDRAL if self.augment else 1)
+        seeds = random_words(self.seed, step, DEGRADATION_STREAM, count).tolist()
         channels = self.pairs.channels
         lr = np.empty((count, size, size, channels), np.uint8)
         hr = np.empty((count, scale * size, scale * size, channels), np.uint8)
         for n, (image, top, left, turn) in enumerate(
             zip(images.tolist(), *corners.tolist(), turns.tolist(), strict=True)
         ):
-            _cut(self.pairs.lr(image, scale), top, left, turn, out=lr[n])
-            _cut(self.pairs.hr(image, scale), scale * top, scale * left, turn, out=hr[n])
+            _put(self.pairs.patch(image, scale, top, left, size, seeds[n]), turn, out=lr[n])
+            above, before = scale * top, scale * left
+            crop = self.pairs.hr(image, scale)[above : above + scale * size, before : before + scale * size]
+            _put(crop, turn, out=hr[n])
         return lr, hr
 
     def dataset(self, start_step: int = 0, steps: int | None = None) -> "tf.data.Dataset":
@@ -124,7 +129,7 @@ class PatchSampler:
         """Counts, for each image, the rows and columns where a patch may begin: (images, 2)."""
         if scale not in self.pairs.scales:
             raise ValueError(f"`scales` must be of the pairs' scales, {self.pairs.scales}. Received: {scale}.")
-        sizes = [self.pairs.lr(index, scale).shape[:2] for index in range(len(self.pairs))]
+        sizes = [self.pairs.lr_size(index, scale) for index in range(len(self.pairs))]
         places: np.ndarray = np.array(sizes) - self.patch_size + 1
         small = np.flatnonzero((places < 1).any(axis=1))
         if small.size:
@@ -206,9 +211,7 @@ def _check_step(step: int) -> int:
     return int(step)
 
 
-def _cut(image: np.ndarray, top: int, left: int, turn: int, out: np.ndarray) -> None:
-    size = out.shape[0]
-    crop = image[top : top + size, left : left + size]
+def _put(crop: np.ndarray, turn: int, out: np.ndarray) -> None:
     turned = dihedral(crop, turn)
     if turned.strides[-2:] == crop.strides[-2:]:
         out[...] = turned  # whole rows are copied

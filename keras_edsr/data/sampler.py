@@ -10,6 +10,7 @@ SCALES = (2, 3, 4, 8)
 # Streams of `random_words`: choices about one step that must not hang together.
 SCALE_STREAM = 0
 PATCH_STREAM = 1
+DEGRADATION_STREAM = 2
 
 
 class ScaleBatchSampler:
