@@ -231,7 +231,7 @@ def test_a_zip_that_is_not_the_published_one_is_named(zips, tmp_path, capsys):
 
 
 def test_degradations_are_known(tree):
-    with pytest.raises(ValueError, match="one of DIV2K's, .*'wild'.*'photo'.*Received: 'rain'"):
+    with pytest.raises(ValueError, match=r"one of DIV2K's, .*'wild'.*'photo'.*Received: 'rain'"):
         div2k_pairs(2, data_dir=tree, degradation="rain")
 
 
