@@ -143,7 +143,7 @@ def test_an_orientation_is_applied(kinds, choice, tmp_path):
     made = upscale_upload(kinds["turned.jpg"], tmp_path, choice, 3)
     with Image.open(made.download) as image:
         assert image.size == (36, 60)  # stored as 20x12
-        assert image.getexif().get(0x0112) is None
+        assert image.getexif()[0x0112] == 1
         assert image.getexif()[0x010E] == "a description"
 
 

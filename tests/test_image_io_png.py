@@ -110,7 +110,7 @@ def test_one_damaged_text_does_not_take_the_other_along(caplog):
     decode_picture(with_wrong_checksum(data, b"tEXt"), "a.png")
     decode_picture(with_wrong_checksum(data, b"zTXt"), "a.png")
     assert "CRC mismatch in its tEXt chunk" in caplog.messages[0]
-    assert "CRC mismatch in its zTXt chunk" in caplog.messages[2]
+    assert "CRC mismatch in its zTXt chunk" in caplog.messages[1]
 
 
 @pytest.mark.parametrize(

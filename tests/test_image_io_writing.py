@@ -165,7 +165,7 @@ def test_a_gif_of_many_colours_is_near(tmp_path, caplog):
     write_picture(tmp_path / "a.gif", Picture([image]))
     error = read_picture(tmp_path / "a.gif").image - image.astype(float)
     assert np.sqrt(np.mean(error**2)) < 8
-    assert "GIF holds 256 colours" in caplog.text
+    assert "GIF holds 256 colors" in caplog.text
 
 
 # === What a format can't hold ===
@@ -209,21 +209,21 @@ def test_an_opaque_alpha_is_no_transparency(tmp_path, colour):
         (
             "a.gif",
             Picture([GRAY], exif=exif(), icc=SRGB),
-            ["GIF holds no metadata: EXIF and the colour profile left out."],
+            ["GIF cannot keep, and it is left out: EXIF, the ICC profile."],
         ),
-        ("a.bmp", Picture([GRAY], icc=SRGB), ["BMP holds no metadata: the colour profile left out."]),
+        ("a.bmp", Picture([GRAY], icc=SRGB), ["BMP cannot keep, and it is left out: the ICC profile."]),
         (
             "a.gif",
             Picture([KINDS["RGBA"]]),
             [
-                "GIF holds 256 colours a frame; WebP or PNG keep all.",
-                "GIF's transparency is all or nothing; WebP or PNG keep it.",
+                "GIF holds 256 colors a frame (WebP or PNG keep all); "
+                "GIF's transparency is all or nothing (WebP or PNG keep it).",
             ],
         ),
         (
             "a.jpg",
             Picture([RGB], exif=exif(x010E="long " * 20000)),
-            ["its EXIF is longer than JPEG holds and left out."],
+            ["JPEG cannot keep, and it is left out: EXIF, which is longer than JPEG holds."],
         ),
         ("a.png", Picture(np.uint16(FRAMES) * 257, [1, 1, 1]), ["16 bits are rounded to 8."]),
         ("a.png", Picture([RGB], exif=exif(), icc=SRGB), []),

@@ -73,9 +73,11 @@ def _fit(context, parameter, value):
     type=click.Choice(["cpu", "gpu"]),
     help="gpu with ncnn is any with Vulkan. Default: the CPU, or TensorFlow's GPU.",
 )
-@click.option("--quality", type=click.IntRange(1, 100), help="Of JPEG and WebP. Default: 95.")
-@click.option("--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Of JPEG. Default: 4:4:4.")
-@click.option("--lossless", is_flag=True, default=None, help="Of WebP.")
+@click.option("--quality", type=click.IntRange(1, 100), help="Quality of JPEG, WebP and AVIF. Default: 95.")
+@click.option(
+    "--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Chroma of JPEG, AVIF. Default: 4:4:4."
+)
+@click.option("--lossless", is_flag=True, default=None, help="WebP and AVIF without loss.")
 @click.option("--suffix", default="", help="Added to names in a folder: _x2 makes a_x2.jpg of a.jpg, .png makes a.png.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave files that exist, and do the others.")
@@ -87,8 +89,9 @@ def _fit(context, parameter, value):
 def upscale(inputs, output, model, runtime, device, suffix, overwrite, skip_existing, max_pixels, **options):
     """Upscale images, folders of images, and patterns such as 'photos/**/*.jpg'; - is standard input.
 
-    Read and written, by suffix: PNG, JPEG, WebP, GIF, TIFF and BMP. Gray, transparency, 16 bits (PNG, TIFF), EXIF,
-    colour profiles and animation are kept; what a format can't hold is refused or told.
+    Read and written, by suffix: PNG, JPEG, WebP, AVIF, GIF, TIFF and BMP. Gray, transparency, 16 bits (PNG, TIFF),
+    EXIF, XMP, density, what tells the colors, and animation are kept. A detail that the format cannot keep is logged;
+    transparency and frames that it cannot keep are an error.
 
     A size that is no scale of the model's is made by the next that is, or by several passes, and taken down by bicubic.
 

@@ -34,6 +34,8 @@ _PNG = Format("PNG", alpha=True, sixteen_bits=True, animation=True, metadata=Tru
 _JPEG = Format("JPEG", metadata=True, longest_side=65500)  # libjpeg's JPEG_MAX_DIMENSION
 _WEBP = Format("WEBP", alpha=True, animation=True, metadata=True, longest_side=16383)
 _TIFF = Format("TIFF", alpha=True, sixteen_bits=True, metadata=True)
+# libavif reads no more than this, unless it is told to.
+_AVIF = Format("AVIF", alpha=True, animation=True, metadata=True, longest_side=32768)
 _GIF = Format("GIF", alpha=True, animation=True, longest_side=65535)
 _BMP = Format("BMP")
 
@@ -46,6 +48,7 @@ FORMATS = {
     ".jif": _JPEG,
     ".jfif": _JPEG,
     ".webp": _WEBP,
+    ".avif": _AVIF,
     ".gif": _GIF,
     ".bmp": _BMP,
     ".tif": _TIFF,
@@ -56,7 +59,7 @@ SUFFIXES = tuple(FORMATS)  # those that are written
 # Names of files that are read and not written. A file's content decides how it is read: these are the names by which
 # folders and patterns are searched.
 _READ_ONLY = (
-    *(".avif", ".avifs"),
+    ".avifs",
     *(".heic", ".heif", ".hif"),  # with an extra; without it their files are reported, not passed over
     *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),

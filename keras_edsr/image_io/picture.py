@@ -1,9 +1,11 @@
 """Picture: all that an image file holds and that we keep."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from .metadata import Metadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,8 +18,9 @@ class Picture:
             alpha). Alpha is not premultiplied.
         durations: Milliseconds that each frame is shown; empty for a still image.
         plays: How many times the animation is shown; 0 for ever.
-        exif: The EXIF block, its `Exif` mark included. It tells no orientation: `frames` are upright.
-        icc: The ICC profile that the colours are in; None means sRGB.
+        exif: The EXIF block, its `Exif` mark included. It tells no flip and no turn: `frames` are upright.
+        icc: The ICC profile that the colours are in; None means sRGB, unless `metadata` tells others.
+        metadata: What else belongs to the picture: density, what tells the colors without a profile, XMP, texts.
 
     Raises:
         ValueError: If the frames are not such arrays, or there are not as many durations.
@@ -28,6 +31,7 @@ class Picture:
     plays: int = 0
     exif: bytes | None = None
     icc: bytes | None = None
+    metadata: Metadata = field(default_factory=Metadata)
 
     def __post_init__(self) -> None:
         for frame in self.frames:

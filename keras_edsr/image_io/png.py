@@ -67,11 +67,14 @@ def content_of(file: BinaryIO, chunk: Chunk) -> bytes:
 
 def png_of(chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Puts a file together from names and contents."""
-    parts = [SIGNATURE]
-    for kind, content in chunks:
-        parts += [struct.pack(">I", len(content)), kind, content]
-        parts.append(struct.pack(">I", zlib.crc32(content, zlib.crc32(kind))))
-    return b"".join(parts)
+    return SIGNATURE + b"".join(png_chunk(kind, content) for kind, content in chunks)
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    """Returns a chunk with its length and checksum."""
+    return b"".join(
+        [struct.pack(">I", len(content)), kind, content, struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))]
+    )
 
 
 def readable(file: BinaryIO, max_pixels: int) -> tuple[BinaryIO, list[str]]:

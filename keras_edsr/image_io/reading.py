@@ -9,7 +9,8 @@ from PIL import Image
 
 from ..files import open_file
 from ..image_ops import dihedral
-from .exif import exif_of, orientation_of
+from .embedded import read_embedded
+from .exif import orientation_of
 from .formats import FORMATS
 from .opened import ANIMATED, NO_LIMIT, Opened, opened, opened_header
 from .picture import Picture
@@ -70,15 +71,16 @@ def decode_picture(data: bytes | BinaryIO, name: str | os.PathLike, max_pixels: 
             frames = without_needless_alpha(frames)
         for note in image.notes:
             logger.warning("%s: %s.", name, note)
-        _say_what_is_dropped(stored, name)
+        beside = read_embedded(image.source, name)
         orientation = _UPRIGHT[orientation_of(stored)]
         animated = len(frames) > 1
         return Picture(
             frames=[_turned(frame, orientation) for frame in frames],
             durations=tuple(durations) if animated else (),
             plays=image.plays if animated else 0,
-            exif=_exif(stored, name),
-            icc=_profile(stored),
+            exif=beside.exif,
+            icc=_profile(stored) or beside.icc,
+            metadata=beside.metadata,
         )
 
 
@@ -194,20 +196,6 @@ def _say_what_is_left(image: Opened, name: str | os.PathLike) -> None:
         logger.info("%s: %s is read with 8 bits.", name, stored.format)
 
 
-def _say_what_is_dropped(stored: Image.Image, name: str | os.PathLike) -> None:
-    """Beside EXIF and the colour profile; after the pixels, for a PNG's texts may come last."""
-    xmp = "XML:com.adobe.xmp"
-    texts = {**stored.info, **getattr(stored, "text", {})}  # the latter of a PNG
-    found = {
-        "XMP": texts.get("xmp") or texts.get(xmp),
-        "IPTC": texts.get("photoshop"),
-        "comment": texts.get("comment") or set(getattr(stored, "text", {})) - {xmp},
-    }
-    dropped = [what for what, content in found.items() if content]
-    if dropped:
-        logger.info("%s: its %s left out.", name, " and ".join(dropped) + (" is" if len(dropped) == 1 else " are"))
-
-
 def _alike(frames: list[np.ndarray]) -> list[np.ndarray]:
     """Gives all frames the channels that any of them needs."""
     channels = [1 if frame.ndim == 2 else frame.shape[2] for frame in frames]
@@ -238,14 +226,6 @@ def _in_channels(pixels: np.ndarray, channels: int | None) -> np.ndarray:
     if channels == 3 and pixels.ndim == 2:
         return np.repeat(pixels[..., None], 3, axis=2)
     return np.ascontiguousarray(pixels)
-
-
-def _exif(stored: Image.Image, name: str | os.PathLike) -> bytes | None:
-    try:
-        return exif_of(stored)
-    except Exception:  # of any kind; the pixels are sound
-        logger.warning("%s: its EXIF is damaged and left out.", name)
-        return None
 
 
 def _profile(stored: Image.Image) -> bytes | None:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 _BLOCK_BYTES = 1 << 20
 _PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
-_DIRECTORIES = (0x8769, 0x8825)  # Exif, GPS
 
 
 def is_sixteen_bits(stored: Image.Image) -> bool:
@@ -43,61 +42,18 @@ def decode_deep(stored: Image.Image, again: Callable[[], Image.Image]) -> np.nda
     return pixels
 
 
-def encode_png(
-    file: BinaryIO,
-    pixels: np.ndarray,
-    icc: bytes | None = None,
-    exif: bytes | None = None,
-    compress_level: int = 6,
-) -> None:
+def encode_png(file: BinaryIO, pixels: np.ndarray, compress_level: int = 6) -> None:
     """Writes uint16 (height, width) or (height, width, 2, 3 or 4) as a PNG of 16 bits."""
     height, width = pixels.shape[:2]
     rows = pixels.reshape(height, width, -1)
     file.write(b"\x89PNG\r\n\x1a\n")
     colour_type = _PNG_COLOUR_TYPES[rows.shape[2]]
     _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
-    if icc:
-        _write_chunk(file, b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))
-    if exif:
-        _write_chunk(file, b"eXIf", exif.removeprefix(b"Exif\0\0"))
     compressor = zlib.compressobj(compress_level)
     for block in _png_rows(rows):
         _write_chunk(file, b"IDAT", compressor.compress(block))
     _write_chunk(file, b"IDAT", compressor.flush())
     _write_chunk(file, b"IEND", b"")
-
-
-def encode_tiff(file: BinaryIO, pixels: np.ndarray, icc: bytes | None = None, exif: bytes | None = None) -> None:
-    """Writes uint16 (height, width) or (height, width, 2, 3 or 4) as a TIFF of 16 bits, not compressed.
-
-    Raises:
-        ValueError: If it would be larger than the 4 GB that a TIFF can be.
-    """
-    if pixels.nbytes >= 2**32 - 2**20:
-        raise ValueError("a TIFF holds 4 GB; write PNG")
-    height, width = pixels.shape[:2]
-    channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    tags = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
-    for tag, value in (_exif_tags(exif) if exif else {}).items():
-        tags[tag] = value
-    tags[TiffImagePlugin.IMAGEWIDTH] = width
-    tags[TiffImagePlugin.IMAGELENGTH] = height
-    tags[TiffImagePlugin.BITSPERSAMPLE] = (16,) * channels
-    tags[TiffImagePlugin.COMPRESSION] = 1
-    tags[TiffImagePlugin.PHOTOMETRIC_INTERPRETATION] = 2 if channels >= 3 else 1
-    tags[TiffImagePlugin.SAMPLESPERPIXEL] = channels
-    tags[TiffImagePlugin.PLANAR_CONFIGURATION] = 1
-    tags[TiffImagePlugin.ROWSPERSTRIP] = height
-    tags[TiffImagePlugin.STRIPBYTECOUNTS] = pixels.nbytes
-    tags[TiffImagePlugin.STRIPOFFSETS] = 0  # Pillow adds where the directory ends
-    if channels in (2, 4):
-        tags[TiffImagePlugin.EXTRASAMPLES] = 2  # alpha that is not premultiplied
-    if icc:
-        tags[TiffImagePlugin.ICCPROFILE] = icc
-    tags.save(file)
-    rows = max(1, _BLOCK_BYTES // (width * channels * 2))
-    for start in range(0, height, rows):
-        file.write(pixels[start : start + rows].astype("<u2").tobytes())
 
 
 def _rawmode(stored: Image.Image) -> str:
@@ -153,10 +109,3 @@ def _write_chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
     file.write(struct.pack(">I", len(data)) + kind)
     file.write(data)
     file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
-
-
-def _exif_tags(exif: bytes) -> dict[int, Any]:
-    """The first directory of an EXIF block, with the directories in it as dictionaries."""
-    block = Image.Exif()
-    block.load(exif)
-    return {tag: block.get_ifd(tag) if tag in _DIRECTORIES else block[tag] for tag in list(block)}
