@@ -1,11 +1,8 @@
 """Pixels of any channels and depth as straight RGBA floats, and as they are seen."""
 
-import pathlib
-
 import numpy as np
 import pytest
-
-FAULTS = pathlib.Path(__file__).parents[2] / "shared" / "faults"
+from conftest import SHARED_FAULTS
 
 
 def rgba(pixels):
@@ -31,7 +28,7 @@ def assert_seen_alike(frames, expected, tolerance):
 
 def files_of(folder, pattern):
     """The files of a folder beside the project with the pixels that are right; a skipped entry if it is not there."""
-    paths = sorted((FAULTS / folder).glob(pattern))
+    paths = sorted((SHARED_FAULTS / folder).glob(pattern))
     if not paths:
-        return [pytest.param(None, marks=pytest.mark.skip(reason=f"{FAULTS / folder} is not there"))]
+        return [pytest.param(None, marks=pytest.mark.skip(reason=f"{SHARED_FAULTS / folder} is not there"))]
     return [pytest.param(path, id=path.name) for path in paths if path.with_name(path.name + ".npy").exists()]
