@@ -14,6 +14,7 @@ import click
 from .._version import __version__
 from ..files import one_line
 from ._convert import convert
+from ._degrade import degrade
 from ._demo import demo
 from ._downscale import downscale
 from ._evaluate import evaluate
@@ -57,5 +58,5 @@ def main(quiet):
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
 
 
-for _command in (train, upscale, evaluate, downscale, convert, export, demo, info):
+for _command in (train, upscale, evaluate, downscale, degrade, convert, export, demo, info):
     main.add_command(_command)

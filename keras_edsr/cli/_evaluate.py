@@ -23,6 +23,11 @@ from ._shared import import_tensorflow, logger, open_bar
 )
 @click.option("--hr", required=True, type=click.Path(), help="Folder of HR images.")
 @click.option("--lr", type=click.Path(), help="Folder of their LR images; made by imresize if not given.")
+@click.option(
+    "--degradation",
+    help="How LR images are made instead of by imresize: photo, jpeg, jpeg-40, realesrgan, or a .json file.",
+)
+@click.option("--seed", type=click.IntRange(0), help="Seed of the degradation. Default: 0.")
 @click.option("--scale", required=True, type=int)
 @click.option(
     "--protocol",
@@ -40,15 +45,22 @@ from ._shared import import_tensorflow, logger, open_bar
     help="Also write DIR/index.html to look at: scores, crops, errors and a slider, with bicubic as the baseline.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a report that is in DIR.")
-def evaluate(models, sr, hr, lr, scale, protocol, self_ensemble, as_json, report, overwrite):
+def evaluate(models, sr, hr, lr, degradation, seed, scale, protocol, self_ensemble, as_json, report, overwrite):
     """PSNR and SSIM by the paper's protocol.
 
     The JSON has psnr, ssim, images, protocol and scale; of several models, models: by name what it has for one.
+    With --degradation, each LR image hangs on --seed and the file's name alone, so every model gets the same.
     """
     if not (models or sr) or (models and sr and report is None):
         raise click.UsageError("Give either --model or --sr. A --report takes both.")
     if (self_ensemble and not models) or (lr is not None and not models and report is None):
         raise click.UsageError("--lr and --self-ensemble are for a --model: the images of --sr are made already.")
+    if lr is not None and degradation is not None:
+        raise click.UsageError("Give either --lr or --degradation.")
+    if degradation is not None and not models and report is None:
+        raise click.UsageError("--degradation is for a --model: the images of --sr are made already.")
+    if seed is not None and degradation is None:
+        raise click.UsageError("--seed is for --degradation.")
     if overwrite and report is None:
         raise click.UsageError("--overwrite is for --report.")
     from ..runtimes import needs_tensorflow
@@ -62,8 +74,9 @@ def evaluate(models, sr, hr, lr, scale, protocol, self_ensemble, as_json, report
     with open_bar() as bar:
         task = bar.add_task("images", total=None)
         how = {"protocol": protocol, "progress": lambda done, total: bar.update(task, completed=done, total=total)}
+        made = {"degradation": degradation, "seed": seed or 0}
         if report is not None:
-            how |= {"sr": folders, "self_ensemble": self_ensemble, "overwrite": overwrite}
+            how |= made | {"sr": folders, "self_ensemble": self_ensemble, "overwrite": overwrite}
             results = evaluation.write_report(report, named, hr, scale, lr, **how)
             results = {label: results[label] for label in labels}  # without the baseline, unless that was asked for
         elif sr is not None:
@@ -72,7 +85,7 @@ def evaluate(models, sr, hr, lr, scale, protocol, self_ensemble, as_json, report
             results = {}
             for label, model in named.items():
                 ensemble = self_ensemble and (model != "bicubic" or len(named) == 1)  # alone it is refused
-                results[label] = evaluation.evaluate(model, hr, scale, lr, self_ensemble=ensemble, **how)
+                results[label] = evaluation.evaluate(model, hr, scale, lr, self_ensemble=ensemble, **made, **how)
     if report is not None:
         logger.info("Report: %s", Path(report) / evaluation.PAGE)
     if as_json:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .degradation import Degradation
     from .div2k_images import div2k, div2k_pairs
     from .folder import image_pairs
-    from .lr_files import downscale
+    from .lr_files import degrade, downscale
     from .pairs import ImagePairs
     from .patches import PatchSampler, whole_images
     from .sampler import ScaleBatchSampler
@@ -22,6 +22,7 @@ __all__ = [
     "ImagePairs",
     "PatchSampler",
     "ScaleBatchSampler",
+    "degrade",
     "div2k",
     "div2k_pairs",
     "downscale",
@@ -35,6 +36,7 @@ _HOMES = {
     "ImagePairs": "pairs",
     "PatchSampler": "patches",
     "ScaleBatchSampler": "sampler",
+    "degrade": "lr_files",
     "div2k": "div2k_images",
     "div2k_pairs": "div2k_images",
     "downscale": "lr_files",

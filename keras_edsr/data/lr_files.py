@@ -1,12 +1,17 @@
 """LR images for a folder of HR images, as files, as DIV2K and the benchmarks have them."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from ..files import atomic_file, naming
 from ..image_io import find_images, read_image, write_image
 from ..image_ops import crop_to_multiple
 from ..imresize import imresize
+from .degradation import Degradation, image_seed
 from .sampler import check_scales
 
 
@@ -38,11 +43,75 @@ def downscale(
         FileExistsError: A file exists, and `overwrite` is False.
     """
     (scale,) = check_scales(scale)
-    sources = find_images(hr_folder)
+
+    def make(hr: np.ndarray, name: str) -> np.ndarray:
+        return imresize(crop_to_multiple(hr, scale), 1 / scale)
+
+    return _write_all(find_images(hr_folder), Path(hr_folder), Path(lr_folder), scale, make, overwrite, progress)
+
+
+def degrade(
+    hr: str | os.PathLike,
+    lr_folder: str | os.PathLike,
+    scale: int,
+    degradation: "str | os.PathLike | Degradation",
+    seed: int = 0,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Writes a degraded LR image of every image of a folder, as PNG; `evaluate` makes the same of the same seed.
+
+    The files are called as those of `downscale`. Beside them, `degradation.json` has the degradation, the seed, and
+    what was drawn for each image.
+
+    Args:
+        hr: Folder of HR images (folders in it are searched too), or one file.
+        lr_folder: Folder to write to; made where it does not exist.
+        scale: Integer, 1 or more; at 1 the size stays.
+        degradation: As `Degradation.load` takes it.
+        seed: Integer from 0 to 2**64 - 1. An image's own seed hangs on this one and the file's name.
+        overwrite: Whether files that exist may be replaced.
+        progress: Function `(done, total)` of images.
+
+    Returns:
+        The images written.
+
+    Raises:
+        ValueError: The folder has no images, one cannot be read or is too small, or the degradation is not valid.
+        FileExistsError: A file exists, and `overwrite` is False.
+    """
+    made = Degradation.load(degradation)
+    drawn = {}
+
+    def make(image: np.ndarray, name: str) -> np.ndarray:
+        own_seed = image_seed(seed, name)
+        drawn[name] = made.draw(own_seed)
+        return made(image, scale, own_seed)
+
+    root, sources = (Path(hr).parent, [Path(hr)]) if Path(hr).is_file() else (Path(hr), find_images(hr))
+    written = _write_all(sources, root, Path(lr_folder), scale, make, overwrite, progress)
+    about = {"degradation": made.to_dict(), "scale": scale, "seed": seed, "images": drawn}
+    with atomic_file(Path(lr_folder, "degradation.json")) as file:
+        file.write(json.dumps(about, indent=1).encode() + b"\n")
+    return written
+
+
+def _write_all(
+    sources: Sequence[Path],
+    root: Path,
+    lr_folder: Path,
+    scale: int,
+    make: Callable[[np.ndarray, str], np.ndarray],
+    overwrite: bool,
+    progress: Callable[[int, int], None] | None,
+) -> list[Path]:
     written = []
     for source in sources:
-        lr = imresize(crop_to_multiple(read_image(source), scale), 1 / scale)
-        target = Path(lr_folder, source.relative_to(hr_folder)).with_name(f"{source.stem}x{scale}.png")
+        place = source.relative_to(root)
+        with naming(source):
+            lr = make(read_image(source), place.as_posix())
+        target = (lr_folder / place).with_name(f"{source.stem}x{scale}.png")
         target.parent.mkdir(parents=True, exist_ok=True)
         write_image(target, lr, overwrite=overwrite)
         written.append(target)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..data.degradation import Degradation, image_seed
 from ..data.sources import match_images
 from ..files import naming
 from ..image_io import find_images, read_image
@@ -30,6 +31,8 @@ def evaluate(
     lr: PathLike | None = None,
     protocol: str = "benchmark",
     *,
+    degradation: "str | os.PathLike | Degradation | None" = None,
+    seed: int = 0,
     self_ensemble: bool = False,
     tile_size: int | str | None = "auto",
     progress: Progress | None = None,
@@ -48,14 +51,18 @@ def evaluate(
         lr: Folder of the LR images, named as DIV2K's or as the HR files, see `match_images`. Made
             from the HR images when left out.
         protocol: `"benchmark"` or `"div2k"`, see above.
+        degradation: How LR images are made instead, as `Degradation.load` takes it: `"photo"`, another name, or a JSON
+            file.
+        seed: Integer, of the degradation. An LR image hangs on this and the file's name alone: it is the same for every
+            model, and for any choice of the other images.
         self_ensemble: Boolean, whether to average eight flips and rotations ("EDSR+").
         tile_size: As `upscale` takes it. The scores don't depend on it.
         progress: Function `(done, total)` of images, called after each.
 
     Returns:
         Dictionary with `psnr` and `ssim` (means over images), `images` (a list of dictionaries with
-        `name`, `psnr`, `ssim`, in the order of the files), `protocol` and `scale`. All of it can be
-        written as JSON: an image without any error counts 100 dB.
+        `name`, `psnr`, `ssim`, in the order of the files), `protocol` and `scale`; with a degradation also
+        `degradation`, that and its seed. All of it can be written as JSON: an image without any error counts 100 dB.
 
     Raises:
         ValueError: If there are no images, an LR image is missing or of another size than HR/scale,
@@ -68,7 +75,7 @@ def evaluate(
             "`self_ensemble` averages what a network makes of an image. Received: "
             'self_ensemble=True, model="bicubic". Leave it out.'
         )
-    names, originals = read_originals(hr, scale, lr)
+    names, originals = read_originals(hr, scale, lr, degradation, seed)
     run = upscaler(model, scale, self_ensemble, tile_size)
 
     def pairs() -> Iterator[Pair]:
@@ -77,7 +84,7 @@ def evaluate(
                 sr_image = run(lr_image)
             yield files[:1], sr_image, hr_image
 
-    return _table(names, pairs(), scale, protocol, progress)
+    return _table(names, pairs(), scale, protocol, progress) | about_degradation(degradation, seed)
 
 
 def evaluate_images(
@@ -125,7 +132,11 @@ def evaluate_images(
 
 
 def read_originals(
-    hr: PathLike | Sequence[PathLike], scale: int, lr: PathLike | None = None
+    hr: PathLike | Sequence[PathLike],
+    scale: int,
+    lr: PathLike | None = None,
+    degradation: "str | os.PathLike | Degradation | None" = None,
+    seed: int = 0,
 ) -> tuple[list[str], Iterator[Pair]]:
     """Finds the HR images and their LR images; reads or makes them one by one.
 
@@ -133,6 +144,8 @@ def read_originals(
         hr: As `evaluate` takes it.
         scale: Integer.
         lr: As `evaluate` takes it.
+        degradation: As `evaluate` takes it.
+        seed: As `evaluate` takes it.
 
     Returns:
         The images' names, and an iterator of `(files, lr image, hr image)`: the files are the HR and, if it is read,
@@ -141,6 +154,12 @@ def read_originals(
     Raises:
         ValueError: There are no images or an LR image is missing; later, one has the wrong size. The file is named.
     """
+    if lr is not None and degradation is not None:
+        raise ValueError(
+            "Give either `lr` or `degradation`: LR images that are there are not degraded. "
+            f"Received: lr={os.fspath(lr)!r} with a degradation."
+        )
+    made = Degradation.load(BICUBIC if degradation is None else degradation)
     files = find_hr(hr)
     lr_files = [None] * len(files) if lr is None else match_images(files, lr, scale)
 
@@ -150,7 +169,7 @@ def read_originals(
             if lr_file is None:
                 with naming(file):
                     hr_image = crop_to_multiple(hr_image, scale)
-                yield (file,), imresize(hr_image, 1 / scale), hr_image
+                yield (file,), made(hr_image, scale, image_seed(seed, file.name)), hr_image
             else:
                 lr_image = read_image(lr_file, channels=_channels(hr_image))
                 with naming(file, lr_file):
@@ -158,6 +177,11 @@ def read_originals(
                 yield (file, lr_file), lr_image, hr_image
 
     return _names(files, hr), originals()
+
+
+def about_degradation(degradation: "str | os.PathLike | Degradation | None", seed: int) -> dict[str, Any]:
+    """What `evaluate` returns about a degradation: nothing if there is none."""
+    return {} if degradation is None else {"degradation": {**Degradation.load(degradation).to_dict(), "seed": seed}}
 
 
 def upscaler(model: Any, scale: int, self_ensemble: bool = False, tile_size: int | str | None = "auto") -> Upscaler:

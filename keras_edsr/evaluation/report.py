@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
+from ..data.degradation import Degradation
 from ..data.sources import match_images
 from ..files import atomic_path, naming
 from ..image_io import write_image
@@ -20,6 +21,7 @@ from .protocol import (
     PathLike,
     Progress,
     Upscaler,
+    about_degradation,
     find_hr,
     read_originals,
     read_sr,
@@ -40,6 +42,8 @@ def write_report(
     lr: PathLike | None = None,
     protocol: str = "benchmark",
     *,
+    degradation: "str | os.PathLike | Degradation | None" = None,
+    seed: int = 0,
     sr: Mapping[str, PathLike] | None = None,
     self_ensemble: bool = False,
     tile_size: int | str | None = "auto",
@@ -58,6 +62,8 @@ def write_report(
         scale: Integer.
         lr: As `evaluate` takes it.
         protocol: `"benchmark"` or `"div2k"`.
+        degradation: As `evaluate` takes it.
+        seed: As `evaluate` takes it.
         sr: Label to a folder of images that another program has made, as `evaluate_images` takes it.
         self_ensemble: As `evaluate` takes it; of the networks, not of bicubic.
         tile_size: As `upscale` takes it.
@@ -74,7 +80,7 @@ def write_report(
     check_request(scale, protocol)
     folder = Path(folder).resolve()
     _check_folder(folder, overwrite)
-    names, originals = read_originals(hr, scale, lr)
+    names, originals = read_originals(hr, scale, lr, degradation, seed)
     methods = _methods(models, sr or {}, find_hr(hr), scale, self_ensemble, tile_size)
     rows: dict[str, list[dict[str, Any]]] = {label: [] for label in methods}
     shown = []
@@ -89,11 +95,12 @@ def write_report(
             shown.append(_draw(part, number + 1, name, lr_image, made, hr_image, scale, protocol))
             if progress:
                 progress(len(shown), len(names))
-        results = {label: with_means(images, scale, protocol) for label, images in rows.items()}
+        how = about_degradation(degradation, seed)
+        results = {label: with_means(images, scale, protocol) | how for label, images in rows.items()}
         about = About(
             sources={label: method.source for label, method in methods.items()},
             hr=_describe_hr(hr),
-            lr="made of the HR images by imresize" if lr is None else f"read from {os.fspath(lr)}",
+            lr=_describe_lr(lr, degradation, seed),
             notes=["self-ensemble of eight flips and rotations"] if self_ensemble else [],
             version=__version__,
             date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -170,6 +177,14 @@ def _methods(
 
 def _describe(model: Any) -> str:
     return os.fspath(model) if isinstance(model, str | os.PathLike) else f"{type(model).__name__} in memory"
+
+
+def _describe_lr(lr: PathLike | None, degradation: "str | os.PathLike | Degradation | None", seed: int) -> str:
+    if lr is not None:
+        return f"read from {os.fspath(lr)}"
+    if degradation is None:
+        return "made of the HR images by imresize"
+    return f"degraded from the HR images: {Degradation.load(degradation).name}, seed {seed}"
 
 
 def _describe_hr(hr: PathLike | Sequence[PathLike]) -> str:
