@@ -92,6 +92,7 @@ print(lr.tobytes().hex())
 
 def test_the_seed_of_an_image_hangs_on_its_name_alone():
     assert image_seed(0, "Set14/baboon.png") == image_seed(0, "baboon.bmp")
+    assert image_seed(0, "caf\udce9.png") != image_seed(0, "cafe.png")  # a name that is not UTF-8
     assert len({image_seed(seed, name) for seed in range(20) for name in "abcdef"}) == 120
 
 

@@ -179,7 +179,8 @@ def image_seed(seed: int, name: str) -> int:
         seed: Integer, the seed of the set.
         name: The image's path or name; what counts is its last part, without a suffix.
     """
-    digest = hashlib.blake2b(f"{seed} {Path(name).stem}".encode(), digest_size=8).digest()
+    text = f"{seed} {Path(name).stem}".encode("utf-8", "surrogateescape")  # a file's name may hold any bytes
+    digest = hashlib.blake2b(text, digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
