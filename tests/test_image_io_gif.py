@@ -1,5 +1,7 @@
 """GIF: any valid animation is what the specification, as browsers read it, makes of it."""
 
+import resource
+
 import hypothesis
 import numpy as np
 import pytest
@@ -127,3 +129,12 @@ def test_frames_larger_than_the_canvas_count_as_large_as_they_are(tmp_path):
         decode_picture(bytes(data), "a.gif")
     (tmp_path / "a.gif").write_bytes(data)
     assert count_pixels(tmp_path / "a.gif") == 65535**2 + 4
+
+
+def test_a_large_frame_is_not_filled_to_know_its_size():
+    data = bytearray(write_gif(2, 2, PALETTE, [frame(0, 2, disposal=CLEAR)]))
+    at = data.rindex(b",")
+    data[at + 5 : at + 9] = b"\xff\xff\xff\xff"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert read_size(bytes(data), "a.gif") == (65535, 65535)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB; the frame has 4 GB

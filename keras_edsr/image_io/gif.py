@@ -65,6 +65,14 @@ class Gif:
     _file: BinaryIO = field(default_factory=io.BytesIO)
 
     @property
+    def metadata(self) -> Image.Image:
+        """An image of Pillow's that has the `info` and one pixel: opening a GIF, Pillow fills a frame of any size."""
+        image = Image.new("L", (1, 1))
+        image.format = "GIF"
+        image.info.update(self.info)
+        return image
+
+    @property
     def count(self) -> int:
         """How many frames there are."""
         return len(self._frames)
@@ -91,6 +99,12 @@ class Gif:
                 table[frame.transparent] = 0
             pixels = table[_indices(self._file, frame)]
             yield canvas.draw(pixels, top=frame.top, left=frame.left, disposal=frame.disposal), frame.duration
+
+
+def is_gif(file: BinaryIO) -> bool:
+    """Whether the file begins as a GIF does."""
+    file.seek(0)
+    return file.read(6) in (b"GIF87a", b"GIF89a")
 
 
 def read_gif(file: BinaryIO) -> Gif:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .apng import Apng, read_apng
-from .gif import Gif, read_gif
+from .gif import Gif, is_gif, read_gif
 from .pillow import open_image
 from .pixels import decode_pixels
 from .png import is_png, readable
@@ -18,14 +18,16 @@ from .png import is_png, readable
 NO_LIMIT = 2**48  # pixels, where only the header is read
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # formats with frames; a TIFF has pages and a phone's JPEG further images
 
+_CUT_OFF = "its end mark is missing; all of its pixels are there"
+
 
 @dataclass(frozen=True)
 class Opened:
     """An image file whose pixels are not decoded yet.
 
     Attributes:
-        stored: What Pillow knows of it. Of an APNG it has the default image alone.
-        source: What `stored` reads.
+        stored: What Pillow knows of it. Of an APNG it has the default image alone, of a GIF no pixels.
+        source: What `stored` reads; of a GIF the file.
         composed: The animation, if Pillow is not to compose it.
         notes: What is wrong with the file and can be left out, to be logged when the pixels are decoded.
     """
@@ -86,18 +88,17 @@ def opened(data: bytes | BinaryIO, max_pixels: int) -> Iterator[Opened]:
         Exception: Of any kind, if the file is damaged or not an image.
     """
     file = io.BytesIO(data) if isinstance(data, bytes) else data
+    if is_gif(file):
+        gif = read_gif(file)
+        yield Opened(gif.metadata, file, gif, [_CUT_OFF] if gif.cut_off else [])
+        return
     source = file
     notes: list[str] = []
-    composed: Gif | Apng | None = None
+    composed = None
     if is_png(file):
         composed = read_apng(file)
         source, notes = readable(file, max_pixels)
     with open_image(source) as stored:
-        if stored.format == "GIF":
-            composed = gif = read_gif(file)
-            stored.info.update(gif.info)
-            if gif.cut_off:
-                notes = ["its end mark is missing; all of its pixels are there"]
         yield Opened(stored, source, composed, notes)
 
 
@@ -105,6 +106,10 @@ def opened(data: bytes | BinaryIO, max_pixels: int) -> Iterator[Opened]:
 def opened_header(data: bytes | BinaryIO) -> Iterator[Opened]:
     """Opens an image file of which only the header is of interest: most of it is not read."""
     file = io.BytesIO(data) if isinstance(data, bytes) else data
+    if is_gif(file):
+        gif = read_gif(file)
+        yield Opened(gif.metadata, file, gif, [])
+        return
     composed = read_apng(file) if is_png(file) else None
     try:
         stored = open_image(file)
@@ -114,4 +119,4 @@ def opened_header(data: bytes | BinaryIO) -> Iterator[Opened]:
         file = readable(file, NO_LIMIT)[0]
         stored = open_image(file)
     with stored:
-        yield Opened(stored, file, read_gif(file) if stored.format == "GIF" else composed, [])
+        yield Opened(stored, file, composed, [])
