@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from PIL import Image
+from tiff_writer import SHORT, Page, tiff
 
 from keras_edsr.image_io import Picture, decode_image, decode_picture, read_size
 
@@ -44,7 +45,20 @@ def seeds(kind):
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, kind, **chosen)
         files.append(file.getvalue())
-    return files
+    return files + (seeds_of_tiff(rgb) if kind == "TIFF" else [])
+
+
+def seeds_of_tiff(rgb):
+    """Layouts that Pillow does not write."""
+    deep = rgb.astype(np.uint16) * 16
+    subsampling = {530: (SHORT, (2, 2))}
+    palette = {320: (SHORT, [*range(0, 48 * 1000, 1000)])}
+    return [
+        tiff(Page(deep, 12, 2, planar=2, compression=5, tile=(16, 16)), order=">"),
+        tiff(Page(deep, 16, 2, compression=8, predictor=2, rows=5), big=True),
+        tiff(Page(rgb, 8, 6, compression=32773, subsampling=(2, 2), tags=subsampling)),
+        tiff(Page(rgb[..., :1] // 16, 4, 3, fill_order=2, tags=palette), Page(rgb, 8, 2)),
+    ]
 
 
 SEEDS = {kind: seeds(kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "TIFF")}

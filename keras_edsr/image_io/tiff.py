@@ -202,6 +202,8 @@ def _read_segment(page: tifffile.TiffPage, index: int) -> bytes:
     if index >= min(len(page.dataoffsets), len(page.databytecounts)):
         raise ValueError(f"some of its {_segment_kind(page)} are missing")
     size = page.databytecounts[index]
+    if page.compression == 1 and not _is_subsampled(page):
+        size = _bytes_of_segment(page, index)  # what the file tells is wrong more often, and not needed
     if not size:
         raise ValueError(f"some of its {_segment_kind(page)} are empty")
     file = page.parent.filehandle
@@ -209,6 +211,15 @@ def _read_segment(page: tifffile.TiffPage, index: int) -> bytes:
         raise ValueError("it is truncated: the file ends before its pixels do")
     file.seek(page.dataoffsets[index])
     return file.read(size)
+
+
+def _bytes_of_segment(page: tifffile.TiffPage, index: int) -> int:
+    """The size of a tile or strip that is not compressed."""
+    height, width = _segment_size(page)
+    strips = math.ceil(page.imagelength / height)
+    rows = height if page.is_tiled else min(height, page.imagelength - index % strips * height)
+    channels = page.samplesperpixel if page.planarconfig == 1 else 1
+    return rows * math.ceil(width * channels * page.bitspersample / 8)
 
 
 @contextlib.contextmanager
@@ -253,7 +264,12 @@ def _decode_segment(page: tifffile.TiffPage, index: int, data: bytes) -> np.ndar
 
 def _decompress(page: tifffile.TiffPage, index: int, data: bytes) -> np.ndarray:
     tables = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader} if page.compression in _JPEG else {}
-    segment = page.decode(data, index, **tables)[0]
+    try:
+        segment = page.decode(data, index, **tables)[0]
+    except Exception:
+        if page.is_tiled or page.compression not in _BYTES:
+            raise
+        segment = page.decode(data, 0)[0]  # some writers fill the last strip up to the height of the others
     if segment is None:
         raise ValueError("it has no pixels")
     return segment[0].view(np.uint8) if segment.dtype == np.bool_ else segment[0]
