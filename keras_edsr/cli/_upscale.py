@@ -7,7 +7,7 @@ import sys
 import click
 
 from ..files import one_line, reason
-from ._shared import import_tensorflow, logger, open_bar, print_beside
+from ._shared import import_tensorflow, open_bar, print_beside
 
 
 def _tile_size(context, parameter, value):
@@ -47,7 +47,18 @@ def _fit(context, parameter, value):
     "--model",
     type=click.Path(),
     help="A preset, a .keras, .pt, .pth or .safetensors file, or what `export` wrote. Default: the weights that ship, "
-    "edsr_compact_x2, _x3 or _x4 by --scale, x2 without; mdsr_compact for other sizes.",
+    "edsr_compact_x2, _x3 or _x4 by --scale, x2 without; mdsr_compact for other sizes; see --kind and --effort.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["auto", "photo", "clean"]),
+    help="Without --model: the network for photographs that lost quality, or the one for clean images. Default: auto, "
+    "photo for JPEGs of a quality below about 90.",
+)
+@click.option(
+    "--effort",
+    type=click.Choice(["fast", "best"]),
+    help="Without --model: the compact network, or the larger one, several times as slow. Default: fast.",
 )
 @click.option("--scale", type=float, help="One of the model's scales, or any above 1; needed when it has several.")
 @click.option("--width", type=click.IntRange(1), help="Instead of --scale: pixels of the result.")
@@ -86,7 +97,9 @@ def _fit(context, parameter, value):
     type=click.IntRange(1),
     help="Refuse files of more, frames counted together. Default: 89478485, Pillow's own limit.",
 )
-def upscale(inputs, output, model, runtime, device, suffix, overwrite, skip_existing, max_pixels, **options):
+def upscale(
+    inputs, output, model, kind, effort, runtime, device, suffix, overwrite, skip_existing, max_pixels, **options
+):
     """Upscale images, folders of images, and patterns such as 'photos/**/*.jpg'; - is standard input.
 
     Read and written, by suffix: PNG, JPEG, WebP, AVIF, GIF, TIFF and BMP. Gray, transparency, 16 bits (PNG, TIFF),
@@ -104,7 +117,9 @@ def upscale(inputs, output, model, runtime, device, suffix, overwrite, skip_exis
     sizes = [options["scale"], options["width"] or options["height"], options["fit"]]
     if sum(size is not None for size in sizes) > 1:
         raise click.UsageError("Give --scale, or --width and --height, or --fit.")
-    from ..inference import STDIN, STDOUT, plan_files, upscale_files
+    if model is not None and (kind or effort):
+        raise click.UsageError("--kind and --effort choose a model: give them without --model.")
+    from ..inference import STDIN, STDOUT, choose_for, plan_files, upscale_files
     from ..runtimes import needs_tensorflow, open_runtime
 
     inputs = [STDIN if path == "-" else path for path in inputs]
@@ -112,29 +127,34 @@ def upscale(inputs, output, model, runtime, device, suffix, overwrite, skip_exis
     pairs = plan_files(inputs, output, overwrite, skip_existing=skip_existing, suffix=suffix)
     if not pairs:
         return
+    models = {model: [source for source, _ in pairs]}
     if model is None:
-        model = _default_model(*sizes)
-        logger.info("Model: %s, the default for this size.", model)
+        scale, *others = sizes
+        models = choose_for(models[None], scale, any(others), kind or "auto", effort or "fast")
     written = {name: options.pop(name) for name in ("quality", "subsampling", "lossless")}
     written = {name: value for name, value in written.items() if value is not None}
     limit = {} if max_pixels is None else {"max_pixels": max_pixels}
-    if needs_tensorflow(model, runtime, device):
+    if any(needs_tensorflow(model, runtime, device) for model in models):
         import_tensorflow()
+    model_of = {source: model for model, sources in models.items() for source in sources}
+    groups = {model: [pair for pair in pairs if model_of[pair[0]] == model] for model in models}
+    pairs = [pair for group in groups.values() for pair in group]
     with _stdout_for_an_image(pairs) as stdout, open_bar("{task.fields[note]}") as bar:
-        model = open_runtime(model, runtime, device)
         show = _FilesShown(bar, pairs)
+        failed = []
         try:
-            failed = upscale_files(
-                pairs,
-                model,
-                report=show.file_done,
-                progress=show.tile_done,
-                overwrite=overwrite,
-                stdout=stdout,
-                write_options=written,
-                **limit,
-                **options,
-            )
+            for model, group in groups.items():
+                failed += upscale_files(
+                    group,
+                    open_runtime(model, runtime, device),
+                    report=show.file_done,
+                    progress=show.tile_done,
+                    overwrite=overwrite,
+                    stdout=stdout,
+                    write_options=written,
+                    **limit,
+                    **options,
+                )
         except KeyboardInterrupt:
             raise click.ClickException(
                 f"Stopped; {show.count} of {len(pairs)} images are done. --skip-existing does the others."
@@ -176,13 +196,6 @@ def _stdout_for_an_image(pairs):
             kept.flush()
         finally:
             os.dup2(kept.fileno(), number)
-
-
-def _default_model(scale, *other_sizes):
-    """The preset that ships for a size: a network of that one scale, or the one that has all."""
-    if scale in (None, 2, 3, 4) and not any(other_sizes):
-        return f"edsr_compact_x{scale or 2:.0f}"
-    return "mdsr_compact"
 
 
 class _FilesShown:

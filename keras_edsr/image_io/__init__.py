@@ -6,6 +6,7 @@
 
 from .find import find_entries, find_images, is_called_like_an_image, unreadable_folder
 from .formats import READ_SUFFIXES, SUFFIXES, check_fits
+from .jpeg_quality import jpeg_quality
 from .picture import Picture
 from .pillow import MAX_PIXELS, eight_bits, from_pillow, to_pillow
 from .reading import count_pixels, decode_image, decode_picture, read_image, read_picture, read_size, suffix_of
@@ -26,6 +27,7 @@ __all__ = [
     "find_images",
     "from_pillow",
     "is_called_like_an_image",
+    "jpeg_quality",
     "read_image",
     "read_picture",
     "read_size",

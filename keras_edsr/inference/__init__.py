@@ -1,7 +1,20 @@
 """Upscaling: any image, tiled exactly, in bounded memory; files and folders of them."""
 
+from .choice import EFFORTS, KINDS, choose, choose_for
 from .files import plan_files, upscale_files
 from .image import upscale
 from .streams import STDIN, STDOUT, is_input_stream, is_stdout
 
-__all__ = ["STDIN", "STDOUT", "is_input_stream", "is_stdout", "plan_files", "upscale", "upscale_files"]
+__all__ = [
+    "EFFORTS",
+    "KINDS",
+    "STDIN",
+    "STDOUT",
+    "choose",
+    "choose_for",
+    "is_input_stream",
+    "is_stdout",
+    "plan_files",
+    "upscale",
+    "upscale_files",
+]
