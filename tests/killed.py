@@ -69,9 +69,9 @@ def die_halfway_of_model(real, model, path, **kwargs):
 def set_point(what, count):
     import keras
 
-    from keras_edsr.training import run
+    from keras_edsr.training import _train, run
 
-    session = sys.modules["keras_edsr.training.train"]._Session  # the package has a function of that name
+    session = _train._Session
     if what == "step":
         on_call(session, "on_train_batch_end", count, die_before)
     elif what in SIGNALS:

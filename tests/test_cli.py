@@ -25,7 +25,7 @@ import keras_edsr
 from keras_edsr import cli
 from keras_edsr.image_io import read_image, write_image
 from keras_edsr.models import EDSR, MDSR
-from keras_edsr.training import TrainConfig
+from keras_edsr.training import TrainConfig, _train
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -149,8 +149,10 @@ def test_the_help_tells_the_true_defaults():
     numbers = {name: float(text) for name, text in told.items() if text.replace("e-", "").replace(".", "").isdigit()}
     assert set(numbers) == {
         *("num_blocks", "filters", "patch_size", "batch_size", "steps", "learning_rate", "halve_every"),
-        *("final_learning_rate", "beta_1", "beta_2", "epsilon", "seed", "checkpoint_every"),
+        *("final_learning_rate", "beta_1", "beta_2", "epsilon", "seed", "checkpoint_every", "scale"),
+        "loss_spike_factor",
     }
+    assert numbers.pop("loss_spike_factor") == 3
     for name, value in numbers.items():
         assert value == defaults[name], name
     assert {name: told[name] for name in ("model", "schedule", "degradation")} == {
@@ -259,7 +261,7 @@ def test_a_signal_is_a_clean_exit_with_the_command_that_goes_on(data, tmp_path, 
 
 
 def stop_at(monkeypatch, step):
-    session = sys.modules["keras_edsr.training.train"]._Session
+    session = _train._Session
     real = session.on_train_batch_end
 
     def on_train_batch_end(self, batch, logs=None):
@@ -332,7 +334,7 @@ def test_it_needs_images_from_one_place(words):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--scale", "two"], "'two' is no integer, nor integers with commas."),
+        (["--scale", "two"], "'two' is not a valid integer, nor several with commas."),
         (["--model", "vdsr"], "'vdsr' is not one of 'edsr', 'mdsr'"),
         (["--steps", "many"], "'many' is not a valid integer"),
         (["--colour", "red"], "No such option"),
@@ -402,7 +404,7 @@ def test_a_full_disk_is_one_line(data, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert_fails(result, "File too large")
-    assert not list((tmp_path / "run").glob(".*"))
+    assert not list((tmp_path / "run").glob(".*.part*"))
 
 
 # === upscale ===

@@ -5,7 +5,6 @@ import os
 import resource
 import shutil
 import signal
-import sys
 import threading
 
 import keras
@@ -32,8 +31,8 @@ from keras_edsr import evaluate
 from keras_edsr.data import PatchSampler, ScaleBatchSampler
 from keras_edsr.image_io import write_image
 from keras_edsr.models import EDSR
-from keras_edsr.training import Stopped, TrainConfig, train
-from keras_edsr.training.train import build_model
+from keras_edsr.training import Stopped, TrainConfig, _train, train
+from keras_edsr.training._train import build_model
 
 EDSR_RUN = {"average": 0.9}
 MDSR_RUN = {"model": "mdsr", "scale": (2, 3), "average": 0.9, "schedule": "cosine"}
@@ -161,7 +160,7 @@ def test_what_is_saved_is_what_was_validated(whole, data):
 
 def test_the_best_is_kept_and_returned(data, tmp_path, monkeypatch):
     scores = iter([20.0, 30.0, 25.0])
-    monkeypatch.setattr(sys.modules["keras_edsr.training.train"], "validate", lambda *args: {"val_psnr": next(scores)})
+    monkeypatch.setattr(_train, "validate", lambda *args: {"val_psnr": next(scores)})
     second = tmp_path / "second.keras"
     keep = at_step(7, lambda: shutil.copy(tmp_path / "run" / "last.keras", second))
     best = train(config(tmp_path / "run", data, steps=9), keep)
@@ -421,11 +420,11 @@ def test_weights_that_are_not_finite_end_the_run_and_what_was_good_stays(data, t
             weight.assign(tf.fill(weight.shape, np.nan))
 
     held = []
-    real = sys.modules["keras_edsr.training.train"].build_model
+    real = _train.build_model
     settings = config(tmp_path, data, loss_spike_factor=None, validation=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            sys.modules["keras_edsr.training.train"],
+            _train,
             "build_model",
             lambda *args, **kwargs: held.append(real(*args, **kwargs)) or held[0],
         )

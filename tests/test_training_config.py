@@ -1,10 +1,12 @@
 import dataclasses
+import inspect
 import json
 from pathlib import Path
 
 import pytest
 
 from keras_edsr.training import TrainConfig
+from keras_edsr.training.config import in_words, settings
 
 
 def config(**settings):
@@ -98,6 +100,24 @@ def test_a_value_out_of_range_is_refused(setting, message):
 def test_a_count_must_be_a_positive_integer(name, value):
     with pytest.raises(ValueError, match=f"`{name}` must be a positive integer. Received: {name}="):
         config(**{name: value})
+
+
+# === What is told of it ===
+
+
+def test_the_class_says_what_each_setting_is_and_its_default():
+    text = inspect.getdoc(TrainConfig)
+    for name, about in settings().items():
+        assert f"\n    {name}: {about.help.split()[0]} " in text
+    assert "    patch_size: Side of a patch in LR pixels. Defaults to 48.\n" in text
+
+
+@pytest.mark.parametrize(
+    ("default", "words"), [(1e-8, "1e-8"), (1e-4, "0.0001"), (300_000, "300000"), (2, "2"), ("a", "a")]
+)
+def test_a_default_is_told_as_one_would_type_it(default, words):
+    assert in_words(default) == words
+    assert isinstance(default, str) or float(words) == default
 
 
 # === As JSON ===

@@ -1,83 +1,50 @@
 """The command `train`."""
 
+import re
 import shlex
 import sys
 from pathlib import Path
 
 import click
 
+from ..training.config import in_words, settings
 from ._shared import import_tensorflow, open_bar
 
 
 def _scales(context, parameter, value):
+    if value is None:
+        return None
     try:
         scales = tuple(int(part) for part in value.split(","))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is no integer, nor integers with commas.") from None
+        raise click.BadParameter(f"{value!r} is not a valid integer, nor several with commas.") from None
     return scales if len(scales) > 1 else scales[0]
 
 
+def _with_settings(command):
+    """Adds an option for each setting of a run."""
+    for name, about in reversed(settings().items()):
+        command = _option(name, about)(command)
+    return command
+
+
+def _option(name, about):
+    flag = f"--{name.replace('_', '-')}"
+    default = about.of_command
+    shown = about.default if default is None else in_words(default)
+    text = re.sub(r"`(\w+)`", lambda found: f"--{found[1].replace('_', '-')}", about.help)
+    extra = {"help": text if shown is None else f"{text} Default: {shown}.", "default": default}
+    if about.kind is bool:
+        return click.option(flag, is_flag=True, **extra)
+    if about.kind == "scales":
+        return click.option(flag, callback=_scales, metavar="S[,S...]", **extra)
+    choices = click.Choice(about.kind) if isinstance(about.kind, tuple) else about.kind
+    kind = click.Path() if about.kind == "path" else choices
+    return click.option(flag, type=kind, required=name == "output", **extra)
+
+
 @click.command()
-@click.option("--hr", type=click.Path(path_type=str), help="Folder of HR images to train on.")
-@click.option("--lr", type=click.Path(), help="Folder of their LR images; made by imresize if not given.")
-@click.option(
-    "--div2k",
-    type=click.Path(),
-    help="Instead of --hr: DIV2K's folder, TFDS's, or its zips'. Without --validation, 0801 to 0810 are validated on.",
-)
-@click.option("--degradation", type=click.Choice(["bicubic", "unknown"]), help="Of DIV2K. Default: bicubic.")
-@click.option("--model", type=click.Choice(["edsr", "mdsr"]), help="Default: edsr.")
-@click.option(
-    "--scale",
-    callback=_scales,
-    default="2",
-    show_default=True,
-    help="2, 3, 4 or 8; for mdsr 2,3,4.",
-)
-@click.option("--output", required=True, type=click.Path(), help="Folder of the run; goes on if it holds one.")
-@click.option("--num-blocks", type=int, help="Default: 32, for mdsr 80 (the paper's final models).")
-@click.option("--filters", type=int, help="Default: 256, for mdsr 64.")
-@click.option("--residual-scaling", type=float, help="Default: 0.1 from 256 filters on, else 1.")
-@click.option("--validation", type=click.Path(), help="Folder of HR images to validate on.")
-@click.option("--validation-lr", type=click.Path(), help="Folder of their LR images.")
-@click.option("--patch-size", type=int, help="LR pixels. Default: 48.")
-@click.option("--skip-small", is_flag=True, default=None, help="Leave out images smaller than a patch.")
-@click.option("--batch-size", type=int, help="Default: 16.")
-@click.option("--steps", type=int, help="Updates in all. Default: 300000.")
-@click.option("--learning-rate", type=float, help="Default: 1e-4.")
-@click.option("--schedule", type=click.Choice(["halving", "cosine"]), help="Default: halving.")
-@click.option("--halve-every", type=int, help="Updates, for halving. Default: 200000.")
-@click.option("--final-learning-rate", type=float, help="For cosine. Default: 0.")
-@click.option("--beta-1", type=float, help="Adam's. Default: 0.9.")
-@click.option("--beta-2", type=float, help="Adam's. Default: 0.999.")
-@click.option("--epsilon", type=float, help="Adam's. Default: 1e-8.")
-@click.option("--clip-norm", type=float, help="Largest norm of all gradients together. Default: none.")
-@click.option("--average", type=float, help="Decay of a moving average of the weights. Default: none.")
-@click.option(
-    "--loss-spike-factor",
-    type=float,
-    default=3.0,
-    show_default=True,
-    help="Skip a step whose loss is above so many times the running mean; 0 takes all.",
-)
-@click.option("--seed", type=int, help="Of the first weights and every batch. Default: 0.")
-@click.option(
-    "--checkpoint-every",
-    type=int,
-    help="Updates between checkpoints and validations. Default: 1000.",
-)
-@click.option(
-    "--init-from",
-    type=click.Path(),
-    help="A model to take the fitting weights from: a .keras file, PyTorch's checkpoint, or a preset.",
-)
-@click.option(
-    "--fit-tail",
-    is_flag=True,
-    help="Set the upsampler in closed form after --init-from, so that another scale begins above bicubic.",
-)
-@click.option("--precision", help="Such as mixed_bfloat16. Default: float32.")
-@click.option("--devices", type=int, help="GPUs, or CPUs, that share each batch. Default: all GPUs.")
+@_with_settings
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False),

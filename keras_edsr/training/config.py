@@ -5,55 +5,103 @@ import json
 import math
 import numbers
 import os
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..files import atomic_file
 
 # The paper's final models; the baselines are 16 blocks of 64 filters.
 _PAPER = {"edsr": {"num_blocks": 32, "filters": 256}, "mdsr": {"num_blocks": 80, "filters": 64}}
 
-_PATHS = ("output", "hr", "lr", "div2k", "validation", "validation_lr", "init_from")
-_COUNTS = (
-    "num_blocks",
-    "filters",
-    "patch_size",
-    "batch_size",
-    "steps",
-    "halve_every",
-    "checkpoint_every",
-    "devices",
-)
+
+# === What a setting is ===
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What is known of a setting beside its name and its default: what it must be, and what it is for.
+
+    Attributes:
+        kind: Type of the value: a type, "path", "scales", or a tuple of the strings to choose from.
+        must_be: Completes "`name` must be".
+        fits: Function that says whether a value is that.
+        help: For both the class and the command. Other settings stand in backticks.
+        default: The default, in words where None or a number does not tell it.
+        of_command: The default of the command, where it is another.
+    """
+
+    kind: Any
+    must_be: str
+    fits: Callable[[Any], bool]
+    help: str
+    default: str | None = None
+    of_command: Any = None
+
+
+def settings() -> dict[str, Setting]:
+    """All settings of `TrainConfig` by name."""
+    return {field.name: field.metadata["setting"] for field in dataclasses.fields(TrainConfig)}
+
+
+def _setting(default, kind, must_be, fits, help, shown=None, of_command=None):
+    told_by_its_name = default is None or default is False or default is dataclasses.MISSING
+    words = shown if shown or told_by_its_name else in_words(default)
+    about = Setting(kind, must_be, fits, help, words, of_command)
+    return dataclasses.field(default=default, metadata={"setting": about})
+
+
+def in_words(default: str | float) -> str:
+    """A default as the help shows it."""
+    return default if isinstance(default, str) else f"{default:.9g}".replace("e-0", "e-")
+
+
+def _path(help, default=None):
+    return _setting(default, "path", "a path", lambda value: isinstance(value, str), help)
+
+
+def _flag(help):
+    return _setting(False, bool, "true or false", lambda value: isinstance(value, bool), help)
+
+
+def _choice(default, choices, help):
+    return _setting(default, choices, " or ".join(choices), lambda value: value in choices, help)
+
+
+def _integer(default, must_be, fits, help, **about):
+    return _setting(default, int, must_be, lambda value: _is_integer(value) and fits(value), help, **about)
+
+
+def _count(default, help, **about):
+    return _integer(default, "a positive integer", lambda value: value > 0, help, **about)
+
+
+def _number(default, must_be, fits, help, **about):
+    def is_number(value):
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and fits(value)
+
+    return _setting(default, float, must_be, is_number, help, **about)
+
+
+def _positive(default, help):
+    return _number(default, "positive", lambda value: 0 < value < math.inf, help)
+
+
+def _fraction(default, help, **about):
+    return _number(default, "in [0, 1)", lambda value: 0 <= value < 1, help, **about)
 
 
 def _is_integer(value):
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _number(fits):
-    return lambda value: isinstance(value, numbers.Real) and not isinstance(value, bool) and fits(value)
+def _of_paper(name):
+    """The paper's value of each model, in words."""
+    return f"{_PAPER['edsr'][name]}, for mdsr {_PAPER['mdsr'][name]} (the paper's final models)"
 
 
-# What each setting must be, and whether a value is.
-_RULES = {
-    **dict.fromkeys(_PATHS, ("a path", lambda value: isinstance(value, str))),
-    **dict.fromkeys(_COUNTS, ("a positive integer", lambda value: _is_integer(value) and value > 0)),
-    "degradation": ("bicubic or unknown", lambda value: value in ("bicubic", "unknown")),
-    "scale": ("an integer, or several for an MDSR", lambda value: all(map(_is_integer, _as_tuple(value)))),
-    "model": ("edsr or mdsr", lambda value: value in tuple(_PAPER)),
-    "schedule": ("halving or cosine", lambda value: value in ("halving", "cosine")),
-    **dict.fromkeys(("skip_small", "fit_tail"), ("true or false", lambda value: isinstance(value, bool))),
-    "precision": ("the name of a dtype policy", lambda value: isinstance(value, str)),
-    "residual_scaling": ("a number", _number(math.isfinite)),
-    "learning_rate": ("positive", _number(lambda value: 0 < value < math.inf)),
-    "final_learning_rate": ("0 or more", _number(lambda value: 0 <= value < math.inf)),
-    "beta_1": ("in [0, 1)", _number(lambda value: 0 <= value < 1)),
-    "beta_2": ("in [0, 1)", _number(lambda value: 0 <= value < 1)),
-    "epsilon": ("positive", _number(lambda value: 0 < value < math.inf)),
-    "clip_norm": ("positive", _number(lambda value: value > 0)),
-    "average": ("in [0, 1)", _number(lambda value: 0 <= value < 1)),
-    "loss_spike_factor": ("above 1, or 0 for no limit", _number(lambda value: value > 1 or value == 0)),
-    "seed": ("an integer from 0 to 2**32 - 1", lambda value: _is_integer(value) and 0 <= value < 2**32),
-}
+# === The settings ===
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,91 +109,99 @@ class TrainConfig:
     """A training run. The defaults are the paper's recipe.
 
     Args:
-        output: Folder of the run. If it holds a run already, that run goes on where it stopped.
-        hr: Folder of HR images to train on; or `div2k` instead.
-        div2k: DIV2K's folder, TFDS's data folder, or the folder of the published zips: its training images are
-            trained on and, without `validation`, 0801 to 0810 validated on, as the official code does
-            (of TFDS, which keeps no names, the first ten).
-        degradation: Of DIV2K: "bicubic" or "unknown".
-        scale: Integer; for MDSR a tuple, one scale is drawn for each batch.
-        model: "edsr" or "mdsr".
-        num_blocks: Integer. Defaults to the paper's 32 (EDSR) and 80 (MDSR).
-        filters: Integer. Defaults to the paper's 256 (EDSR) and 64 (MDSR).
-        residual_scaling: Float. Defaults to 0.1 from 256 filters on, else 1.
-        lr: Folder of LR images for `hr`; made by imresize where there is none.
-        validation: Folder of HR images to validate on; without it the best weights are the last.
-        validation_lr: Folder of LR images for `validation`.
-        patch_size: Integer, LR pixels.
-        skip_small: Whether to leave out images that are smaller than a patch, instead of refusing them.
-        batch_size: Integer, patches.
-        steps: Integer, updates in all.
-        learning_rate: Float, the first.
-        schedule: "halving" (every `halve_every` updates) or "cosine" (to `final_learning_rate` at the last update).
-        halve_every: Integer, updates.
-        final_learning_rate: Float, for "cosine".
-        beta_1: Float, Adam's.
-        beta_2: Float, Adam's.
-        epsilon: Float, Adam's.
-        clip_norm: Float, the largest norm of all gradients together; None for no limit.
-        average: Float, the decay of an exponential moving average of the weights, which is then what is validated
-            and saved; None for the weights themselves.
-        loss_spike_factor: Float, a step whose loss is above so many times the running mean, or not finite, is
-            skipped; None to take every step.
-        seed: Integer, of the first weights and of every batch.
-        checkpoint_every: Integer, updates between checkpoints; each comes with validation and TensorBoard's scalars.
-        init_from: A model whose fitting weights are the first ones: the path of a `.keras` file or of PyTorch's
-            checkpoint, or a preset's name.
-        fit_tail: Whether to set the upsampler and the last convolution to the linear map that fits the training images
-            best, once the weights of `init_from` are taken: a start from another scale then begins above bicubic.
-        precision: Dtype policy, such as "mixed_bfloat16"; None for float32.
-        devices: Integer, GPUs (CPUs where there are none) that share each batch; None for all GPUs.
+        {settings}
 
     Raises:
         ValueError: A value is out of its range, or would be ignored.
     """
 
-    output: str
-    hr: str | None = None
-    div2k: str | None = None
-    degradation: str = "bicubic"
-    scale: int | tuple[int, ...] = 2
-    model: str = "edsr"
-    num_blocks: int | None = None
-    filters: int | None = None
-    residual_scaling: float | None = None
-    lr: str | None = None
-    validation: str | None = None
-    validation_lr: str | None = None
-    patch_size: int = 48
-    skip_small: bool = False
-    batch_size: int = 16
-    steps: int = 300_000
-    learning_rate: float = 1e-4
-    schedule: str = "halving"
-    halve_every: int = 200_000
-    final_learning_rate: float = 0.0
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-8
-    clip_norm: float | None = None
-    average: float | None = None
-    loss_spike_factor: float | None = None
-    seed: int = 0
-    checkpoint_every: int = 1000
-    init_from: str | None = None
-    fit_tail: bool = False
-    precision: str | None = None
-    devices: int | None = None
+    output: str = _path("Folder of the run. If it holds a run, that one goes on where it stopped.", dataclasses.MISSING)
+    hr: str | None = _path("Folder of HR images to train on.")
+    div2k: str | None = _path(
+        "Instead of `hr`: DIV2K's folder, the data folder of TensorFlow Datasets (TFDS), or the folder of the "
+        "published zips. Without `validation`, images 0801 to 0810 are validated on, as in the official code (of TFDS, "
+        "which keeps no names, the first ten)."
+    )
+    degradation: str = _choice("bicubic", ("bicubic", "unknown"), "Track of DIV2K.")
+    scale: int | tuple[int, ...] = _setting(
+        2,
+        "scales",
+        "an integer, or several for an MDSR",
+        lambda value: all(map(_is_integer, _as_tuple(value))),
+        "2, 3, 4 or 8; for mdsr several such as 2,3,4, of which one is drawn for each batch.",
+    )
+    model: str = _choice("edsr", tuple(_PAPER), "Family of the network.")
+    num_blocks: int | None = _count(None, "Residual blocks.", shown=_of_paper("num_blocks"))
+    filters: int | None = _count(None, "Channels of the features.", shown=_of_paper("filters"))
+    residual_scaling: float | None = _number(
+        None, "a number", math.isfinite, "Factor on each residual.", shown="0.1 from 256 filters on, else 1"
+    )
+    lr: str | None = _path("Folder of the LR images of `hr`; made by imresize if not given.")
+    validation: str | None = _path("Folder of HR images to validate on; without it the best weights are the last.")
+    validation_lr: str | None = _path("Folder of the LR images of `validation`.")
+    patch_size: int = _count(48, "Side of a patch in LR pixels.")
+    skip_small: bool = _flag("Leave out images that are smaller than a patch, instead of rejecting them.")
+    batch_size: int = _count(16, "Patches in a batch.")
+    steps: int = _count(300_000, "Updates in all.")
+    learning_rate: float = _positive(1e-4, "The first learning rate.")
+    schedule: str = _choice(
+        "halving",
+        ("halving", "cosine"),
+        "How the learning rate falls: every `halve_every` updates, or to `final_learning_rate` at the last.",
+    )
+    halve_every: int = _count(200_000, "Updates, for halving.")
+    final_learning_rate: float = _number(0.0, "0 or more", lambda value: 0 <= value < math.inf, "For cosine.")
+    beta_1: float = _fraction(0.9, "Adam's decay of the mean.")
+    beta_2: float = _fraction(0.999, "Adam's decay of the mean square.")
+    epsilon: float = _positive(1e-8, "Adam's term against a division by zero.")
+    clip_norm: float | None = _number(
+        None, "positive", lambda value: value > 0, "Largest norm of all gradients together.", shown="none"
+    )
+    average: float | None = _fraction(
+        None,
+        "Decay of an exponential moving average of the weights, which is then what is validated and saved.",
+        shown="none",
+    )
+    loss_spike_factor: float | None = _number(
+        None,
+        "above 1, or 0 for no limit",
+        lambda value: value > 1 or value == 0,
+        "Skip a step whose loss is above so many times the running mean, or not finite; 0 takes all.",
+        of_command=3.0,
+        shown="none",
+    )
+    seed: int = _integer(
+        0,
+        "an integer from 0 to 2**32 - 1",
+        lambda value: 0 <= value < 2**32,
+        "Seed of the first weights and of every batch.",
+    )
+    checkpoint_every: int = _count(1000, "Updates between checkpoints; each comes with validation and a log.")
+    init_from: str | None = _path(
+        "A model whose fitting weights are the first ones: a .keras file, a PyTorch checkpoint, or a preset."
+    )
+    fit_tail: bool = _flag(
+        "After `init_from`, set the upsampler and the last convolution to the linear map that fits the training images "
+        "best, so that a start from another scale begins above bicubic."
+    )
+    precision: str | None = _setting(
+        None,
+        str,
+        "the name of a dtype policy",
+        lambda value: isinstance(value, str),
+        "Dtype policy, such as mixed_bfloat16.",
+        "float32",
+    )
+    devices: int | None = _count(None, "GPUs (CPUs where there are none) that share each batch.", shown="all GPUs")
 
     def __post_init__(self):
-        for name in _PATHS:
-            if isinstance(getattr(self, name), os.PathLike):
-                object.__setattr__(self, name, os.fspath(getattr(self, name)))
-        optional = {field.name for field in dataclasses.fields(self) if field.default is None}
-        for name, (wanted, fits) in _RULES.items():
-            value = getattr(self, name)
-            if not (value is None and name in optional) and not fits(value):
-                raise ValueError(f"`{name}` must be {wanted}. Received: {name}={value!r}.")
+        for field in dataclasses.fields(self):
+            name, value, about = field.name, getattr(self, field.name), field.metadata["setting"]
+            if about.kind == "path" and isinstance(value, os.PathLike):
+                value = os.fspath(value)
+                object.__setattr__(self, name, value)
+            if not (value is None and field.default is None) and not about.fits(value):
+                raise ValueError(f"`{name}` must be {about.must_be}. Received: {name}={value!r}.")
         if (self.hr is None) == (self.div2k is None):
             raise ValueError(
                 "Images to train on: give either `hr`, a folder of HR images, or `div2k`. "
@@ -225,3 +281,14 @@ class TrainConfig:
 
 def _as_tuple(scale):
     return tuple(scale) if isinstance(scale, list | tuple) else (scale,)
+
+
+def _documented(name: str, about: Setting) -> str:
+    text = about.help if about.default is None else f"{about.help} Defaults to {about.default}."
+    return textwrap.fill(f"{name}: {text}", 120, initial_indent=" " * 8, subsequent_indent=" " * 12)
+
+
+# The help of each setting is written once, above.
+TrainConfig.__doc__ = str(TrainConfig.__doc__).format(
+    settings="\n".join(_documented(name, about) for name, about in settings().items()).lstrip()
+)
