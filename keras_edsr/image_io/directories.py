@@ -17,6 +17,14 @@ _INTEGERS = {SHORT: "H", LONG: "L", SLONG: "l", 13: "L", LONG8: "Q", IFD8: "Q"}
 _MOST_BYTES = 2**28  # of one value: more is damage
 
 
+HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
+
+
+def is_tiff(head: bytes) -> bool:
+    """Whether a file with these first bytes, four at least, is a TIFF."""
+    return head.startswith(HEADS)
+
+
 @dataclass(frozen=True)
 class Entry:
     """One tag as it stands in a directory.
@@ -49,7 +57,7 @@ class Reader:
     def __init__(self, read: Callable[[int, int], bytes]) -> None:
         self._read = read
         head = self.bytes_at(0, 8)
-        if head[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        if not is_tiff(head):
             raise ValueError("the data do not begin as a TIFF does")
         self.order = "<" if head[:2] == b"II" else ">"
         self.big = b"+" in head[2:4]

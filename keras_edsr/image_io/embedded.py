@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import BinaryIO
 
 from .containers import boxes, file_boxes, jpeg_segments, webp_chunks
-from .directories import Reader
+from .directories import Reader, is_tiff
 from .exif import density_of, exif_of_tiff, upright
 from .gif import read_gif
 from .isobmff import read_beside
@@ -285,7 +285,7 @@ _READERS: list[tuple[Callable[[bytes], bool], Callable[[BinaryIO, Embedded], Non
     (lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP", _read_webp),
     (lambda head: head.startswith((b"GIF87a", b"GIF89a")), _read_gif),
     (lambda head: head.startswith(b"BM"), _read_bmp),
-    (lambda head: head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")), _read_tiff),
+    (is_tiff, _read_tiff),
     (lambda head: head[4:8] == b"ftyp", _read_isobmff),
     (lambda head: head[4:12] == b"jP  \r\n\x87\n", _read_jpeg2000),
 ]

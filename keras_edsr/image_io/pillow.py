@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from .. import files
+from .directories import is_tiff
 from .heif import is_heif, open_heif
-from .tiff import TiffImage, is_tiff
+from .tiff import TiffImage
 from .unreadable import why_unreadable
 
 logger = logging.getLogger("keras_edsr")
@@ -70,7 +71,7 @@ def open_image(data: bytes | BinaryIO) -> Image.Image:
     if is_heif(head):
         return open_heif(file)
     try:
-        if is_tiff(head[:4]):
+        if is_tiff(head):
             return TiffImage(file)
         file.seek(0)
         return Image.open(file, formats=_READ)

@@ -10,17 +10,17 @@ from typing import IO, cast
 import imagecodecs
 import numpy as np
 import tifffile
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin
+from PIL import Image, ImageFile
 
+from .exif import ORIENTATION
 from .jpeg import jpeg_size
 from .tiff_layout import BLACK_IS_ZERO, CMYK, RGB, WHITE_IS_ZERO, YCBCR, Layout
 
 # tifffile logs each damaged tag. A handler keeps that off stderr where no logging is configured.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
 _PHOTOMETRIC, _INK_SET, _NUMBER_OF_INKS, _EXTRA_SAMPLES, _LUMA, _BLACK_AND_WHITE = 262, 332, 334, 338, 529, 532
-_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
+_XMP, _ICC = 700, 34675
 
 _CCITT = {2: "CCITT RLE", 3: "CCITT Group 3", 4: "CCITT Group 4"}
 _BYTES = {1: "none", 5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
@@ -37,25 +37,24 @@ _LARGEST_TILE = 2**22  # pixels, in an image that is smaller
 
 
 class TiffImage(ImageFile.ImageFile):
-    """The first page of a TIFF, opened and not decoded: metadata in Pillow's way, pixels by `samples`."""
+    """The first page of a TIFF, opened as Pillow opens other files, and not decoded; `samples` decodes it."""
 
     format = "TIFF"
     format_description = "TIFF, decoded by tifffile"
 
     def _open(self) -> None:
-        self._file = cast(IO[bytes], self.fp)
-        self._file.seek(0)
-        self._tiff = tifffile.TiffFile(self._file)
+        file = cast(IO[bytes], self.fp)
+        file.seek(0)
+        self._tiff = tifffile.TiffFile(file)
         self._page = self._tiff.pages.first
         self._size = self._page.imagewidth, self._page.imagelength
         if not all(self._size):
             raise ValueError("it has no pixels")
         self._mode = "CMYK" if self._page.photometric == CMYK else "RGB"
-        self._is_exif_loaded = False
-        self._tags = self._directory(self._page.offset)
-        for tag, name in {TiffImagePlugin.ICCPROFILE: "icc_profile", TiffImagePlugin.XMP: "xmp"}.items():
-            if tag in self._tags:
-                self.info[name] = self._tags[tag]
+        for tag, name in {_ICC: "icc_profile", _XMP: "xmp"}.items():
+            content = self._page.tags.valueof(tag)
+            if isinstance(content, bytes):
+                self.info[name] = content
 
     @property
     def n_frames(self) -> int:
@@ -63,20 +62,11 @@ class TiffImage(ImageFile.ImageFile):
         return len(self._tiff.pages)
 
     def getexif(self) -> Image.Exif:
-        """Returns the tags of the page, with the directories that they point to, as EXIF."""
-        exif = super().getexif()  # empty, but for an orientation that only XMP tells
-        if self._is_exif_loaded:
-            return exif
-        self._is_exif_loaded = True
-        told_by_xmp = dict(exif)
-        if self._tiff.is_bigtiff:  # which EXIF cannot be, and Pillow would make it
-            for tag, value in self._tags.items():
-                exif[tag] = dict(self._directory(value, tag)) if tag in _DIRECTORIES else value
-        else:
-            exif.endian = self._tiff.byteorder
-            exif.load_from_fp(self._file, self._page.offset)
-        for tag, value in told_by_xmp.items():
-            exif.setdefault(tag, value)
+        """Returns the orientation alone; for all that a TIFF tells see `embedded`."""
+        exif = super().getexif()  # with the orientation that XMP tells
+        orientation = self._page.tags.valueof(ORIENTATION)
+        if orientation is not None:
+            exif[ORIENTATION] = orientation
         return exif
 
     def samples(self) -> tuple[np.ndarray, Layout]:
@@ -92,20 +82,6 @@ class TiffImage(ImageFile.ImageFile):
         layout.check()
         _check_storage(self._page)
         return _decode_subsampled(self._page) if _is_subsampled(self._page) else _decode(self._page), layout
-
-    def _directory(self, offset: int, group: int | None = None) -> TiffImagePlugin.ImageFileDirectory_v2:
-        # Pillow looks for BigTIFF's version number where a little-endian file has it, whatever the order.
-        head = b"II+\0" + bytes(12) if self._tiff.is_bigtiff else b"II*\0" + bytes(4)
-        order = b"MM" if self._tiff.byteorder == ">" else b"II"
-        directory = TiffImagePlugin.ImageFileDirectory_v2(head, prefix=order, group=group)
-        self._file.seek(offset)
-        directory.load(self._file)
-        return directory
-
-
-def is_tiff(head: bytes) -> bool:
-    """Whether these are the first bytes, four at least, of a TIFF."""
-    return head.startswith(_HEADS)
 
 
 def _layout(page: tifffile.TiffPage) -> Layout:

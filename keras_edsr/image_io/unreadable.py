@@ -2,6 +2,8 @@
 
 import struct
 
+from .directories import HEADS as TIFF_HEADS
+
 _CONVERT = "convert it to PNG or JPEG"
 
 # Formats that are read: such a file is damaged.
@@ -10,10 +12,7 @@ _READ = {
     b"\xff\xd8\xff": "JPEG",
     b"GIF8": "GIF",
     b"BM": "BMP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",
-    b"MM\0+": "TIFF",
+    **dict.fromkeys(TIFF_HEADS, "TIFF"),
     b"\0\0\0\x0cjP  \r\n\x87\n": "JPEG 2000",
     b"\xff\x4f\xff\x51": "JPEG 2000",
 }
