@@ -197,6 +197,11 @@ class ImagePairs:
         height, width = self.lr_size(index, scale)
         return self._hr[index][: height * scale, : width * scale]
 
+    @property
+    def is_degraded(self) -> bool:
+        """Whether LR images are made by a degradation each time that they are asked for."""
+        return any(isinstance(images, Degraded) for images in self._lr.values())
+
     def lr_size(self, index: int, scale: int) -> tuple[int, int]:
         """Returns height and width of `lr(index, scale)`."""
         return self._lr[scale].size(index)

@@ -1,5 +1,6 @@
 """Patches of image pairs, cut and turned: every batch a pure function of (seed, step)."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from .sampler import (
 if TYPE_CHECKING:
     import tensorflow as tf
 
+_THREADS = 8  # that degrade; more wait for one another
+
 
 class PatchSampler:
     """Cuts batches of LR and HR patches out of image pairs.
@@ -27,8 +30,8 @@ class PatchSampler:
     For each patch an image is drawn, each as likely as any other; then a place in its LR image,
     each as likely as any other; the HR patch is what lies under it, to the pixel. With `augment`
     both are flipped and turned by the same one of the eight transforms of the square. All of it is
-    a pure function of (seed, step): any batch can be made alone, in any process. So it is with `DegradedPairs`, which
-    degrade each patch by a seed of its own.
+    a pure function of (seed, step): any batch can be made alone, in any process. Images with a degradation get their
+    patches degraded, each by a seed of its own.
 
     Args:
         pairs: The images.
@@ -121,8 +124,10 @@ class PatchSampler:
         numbers = tf.data.Dataset.counter(_check_step(start_step))
         if steps is not None:
             numbers = numbers.take(check_positive("steps", steps))
-        # Python runs in one thread, but two can wait for pages of a memory map.
-        batches = numbers.map(load, num_parallel_calls=2, deterministic=True)
+        # Python runs in one thread, but two can wait for pages of a memory map; NumPy and Pillow, which degrade, let
+        # others run.
+        threads = min(os.cpu_count() or 2, _THREADS) if self.pairs.is_degraded else 2
+        batches = numbers.map(load, num_parallel_calls=threads, deterministic=True)
         return batches.prefetch(tf.data.AUTOTUNE)
 
     def _count_places(self, scale: int) -> np.ndarray:
