@@ -4,17 +4,15 @@ Their own server has been down since 2024. Users hold the files under several na
 """
 
 import contextlib
-import hashlib
 import logging
 import os
-import sys
 import tempfile
-import urllib.error
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..checkpoints import SUFFIXES, Network, open_checkpoint
 from ..checkpoints.reader import naming
+from ..files import reason
 from ..machine import cache_folder
 
 MIRROR = "https://github.com/Coloquinte/torchSR/releases/download/v1.0.3"
@@ -154,37 +152,44 @@ def _put_it_there(official: Official) -> str:
 
 
 def _download(official: Official) -> Path:
-    import keras  # here: it brings TensorFlow, and most presets are here already
+    import pooch
 
     url, folder = str(official.url), weights_folder()
     target = folder / url.rpartition("/")[2]
+    pooch.get_logger().setLevel(logging.ERROR)
+    _log.info("%s: downloading %s to %s", official.name, url, folder)
+
+    def close_later(response, **_):
+        responses.callback(response.close)  # pooch leaves the connection open when it breaks off
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # In a folder of its own: under its name it would be taken for whole if the process were killed.
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as part:
-            _log.info("%s: downloading %s to %s", official.name, url, folder)
-            with _talk_to_stderr():
-                file = Path(keras.utils.get_file(target.name, url, cache_dir=part, cache_subdir=""))
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as part, contextlib.ExitStack() as responses:
+            files = pooch.create(part, "", registry={target.name: None}, urls={target.name: url}, retry_if_failed=1)
+            bar = pooch.HTTPDownloader(
+                progressbar=_log.level <= logging.INFO,  # on stderr
+                hooks={"response": close_later},
+            )
+            file = Path(files.fetch(target.name, downloader=bar))
             _check_hash(file, official)
             with naming(file):
                 network = open_checkpoint(file)[0]
             check_network(file, network, official)
             os.replace(file, target)
+    except OSError as error:
+        raise OSError(
+            f"Cannot download the weights of {official.name}: {reason(error)}. Try again; or {_put_it_there(official)}"
+        ) from error
     except ValueError as error:
         raise ValueError(f"What {url} gave is refused and not kept: {error}") from error
-    except Exception as error:  # keras raises Exception itself when a server is down
-        if isinstance(error.__context__, urllib.error.HTTPError):
-            error.__context__.close()  # it holds the connection open
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise OSError(
-            f"Cannot download the weights of {official.name}: {reason[0]}. Try again; or {_put_it_there(official)}"
-        ) from error
     return target
 
 
 def _check_hash(file: Path, official: Official) -> None:
-    with open(file, "rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    import pooch
+
+    found = pooch.file_hash(str(file), "sha256")
     if official.sha256 and not found.startswith(official.sha256):
         raise ValueError(f"its SHA-256 begins with {found[:8]} and must begin with {official.sha256}.")
     _log.info("%s: %s, SHA-256 %s", official.name, file.name, found)
@@ -198,13 +203,3 @@ def check_network(path: Path, network: Network, official: Official) -> None:
     """
     if replace(network, layout=official.network.layout) != official.network:
         raise ValueError(f"{path} should hold {official.name}, {official.network}, but holds {network}.")
-
-
-@contextlib.contextmanager
-def _talk_to_stderr():
-    """Sends Keras' progress bar to stderr, for stdout is for results; nowhere if the log is to be quiet."""
-    with contextlib.ExitStack() as stack:
-        quiet = _log.level > logging.INFO
-        file = stack.enter_context(open(os.devnull, "w")) if quiet else sys.stderr
-        stack.enter_context(contextlib.redirect_stdout(file))
-        yield
