@@ -33,6 +33,8 @@ ELSEWHERE = {  # how a command begins, and what runs it
     "python examples/quickstart.py": ".ci/run",
     "mkdocs build": ".ci/run",
     "tensorboard": BY_HAND,
+    "keras-edsr upscale in.m": "tests/test_video.py",
+    "keras-edsr upscale clips": "tests/test_video.py",
     "ffmpeg": BY_HAND,
     "keras-edsr demo": "tests/test_demo.py",
     "python examples/demo/app.py": "tests/test_demo.py",

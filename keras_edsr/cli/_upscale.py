@@ -8,6 +8,7 @@ import click
 
 from ..files import one_line, reason
 from ._shared import import_tensorflow, open_bar, print_beside
+from ._videos import find_videos, upscale_videos
 
 
 def _tile_size(context, parameter, value):
@@ -97,16 +98,30 @@ def _fit(context, parameter, value):
     type=click.IntRange(1),
     help="Refuse files of more, frames counted together. Default: 89478485, Pillow's own limit.",
 )
+@click.option(
+    "--codec",
+    type=click.Choice(["libx264", "libx265", "libsvtav1", "ffv1"]),
+    default="libx264",
+    show_default=True,
+    help="Video codec. ffv1 is lossless and needs an .mkv file.",
+)
+@click.option(
+    "--crf", type=click.IntRange(0, 63), default=18, show_default=True, help="Quality of a video: smaller is better."
+)
+@click.option("--start", type=click.FloatRange(0), default=0.0, help="Seconds of a video to skip.")
+@click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds of a video to take. Default: all.")
 def upscale(
     inputs, output, model, kind, effort, runtime, device, suffix, overwrite, skip_existing, max_pixels, **options
 ):
-    """Upscale images, folders of images, and patterns such as 'photos/**/*.jpg'; - is standard input.
+    """Upscale images, videos, folders of them, and patterns such as 'photos/**/*.jpg'; - is standard input.
 
     Read and written, by suffix: PNG, JPEG, WebP, AVIF, GIF, TIFF and BMP. Gray, transparency, 16 bits (PNG, TIFF),
     EXIF, XMP, density, what tells the colors, and animation are kept. A detail that the format cannot keep is logged;
     transparency and frames that it cannot keep are an error.
 
     A size that is no scale of the model's is made by the next that is, or by several passes, and taken down by bicubic.
+
+    Of a video, the frames are upscaled, and sound, subtitles, chapters and timestamps are kept (extra `video`).
 
     A folder's tree is mirrored. One bad file does not stop the others; it is reported, and the exit status is 1.
 
@@ -121,6 +136,16 @@ def upscale(
         raise click.UsageError("--kind and --effort choose a model: give them without --model.")
     from ..inference import STDIN, STDOUT, choose_for, plan_files, upscale_files
     from ..runtimes import needs_tensorflow, open_runtime
+
+    of_videos = {name: options.pop(name) for name in ("codec", "crf", "start", "duration")}
+    if videos := find_videos(inputs):
+        rest = {"suffix": suffix, "overwrite": overwrite, "skip_existing": skip_existing}
+        model = model or _choose_for_videos(videos, sizes, kind, effort)
+        if needs_tensorflow(model, runtime, device):
+            import_tensorflow()
+        _check_videos_only(inputs, videos, options)
+        upscale_videos(videos, output, model, runtime=runtime, device=device, **rest, **of_videos, **options)
+        return
 
     inputs = [STDIN if path == "-" else path for path in inputs]
     output = STDOUT if output == "-" else output
@@ -163,6 +188,22 @@ def upscale(
         click.echo(f"{source}: {_reason(error)}", err=True)
     if failed:
         raise click.ClickException(f"{len(failed)} of {len(pairs)} images failed.")
+
+
+def _choose_for_videos(videos, sizes, kind, effort):
+    from ..inference import choose_for
+
+    scale, *others = sizes
+    (model,) = choose_for([videos[0][0]], scale, any(others), kind or "clean", effort or "fast")
+    return model
+
+
+def _check_videos_only(inputs, videos, options):
+    if len({root for _, root in videos}) < len(inputs):
+        raise click.UsageError("Upscale videos and images apart: give either.")
+    for name in ("quality", "subsampling", "lossless"):
+        if options.pop(name) is not None:
+            raise click.UsageError(f"--{name} is for images. For a video, use --codec and --crf.")
 
 
 def _reason(error):
