@@ -68,7 +68,7 @@ def main(arguments=None):
     remove_parts(args.output)
     print(json.dumps(counts))
     if not any(counts.values()):
-        print(f"No images to read: nothing that fits {args.input} is an image.", file=sys.stderr)
+        print(f"No images to read: no file that matches {args.input} is an image.", file=sys.stderr)
     return 0 if counts[DEAD] == 0 and any(counts.values()) else 1
 
 
@@ -144,7 +144,7 @@ class Upscale(beam.DoFn):
         """Yields the line of the manifest, or the dead letters."""
         target, sources = element[0], sorted(element[1])
         if len(sources) > 1:
-            reason = f"Several inputs would become {target}: {', '.join(sources)}. Upscale them apart."
+            reason = f"Several inputs would become {target}: {', '.join(sources)}. Upscale them separately."
             yield from (dead(source, reason) for source in sources)
             return
         [source] = sources

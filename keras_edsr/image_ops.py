@@ -1,6 +1,6 @@
-"""What is done to an array of pixels: quantise, luma, border, the eight dihedral transforms.
+"""Operations on arrays of pixels: rounding, luma, borders, and the eight dihedral transforms.
 
-NumPy only.
+They need NumPy only.
 """
 
 from typing import Any
@@ -14,16 +14,16 @@ LUMA_OFFSET = 16.0
 
 PEAK = 255.0
 
-# Mean RGB of DIV2K's training images in 0..255, as the official code has it.
+# Mean RGB of DIV2K's training images in 0..255, from the official code.
 DIV2K_MEAN = (0.4488 * 255, 0.4371 * 255, 0.4040 * 255)
 
 NUM_DIHEDRAL = 8
 
 
 def channel_mean(channels: int) -> tuple[float, ...]:
-    """The mean of DIV2K for images of so many channels: its RGB for three, else its gray for each.
+    """Returns DIV2K's mean for images of so many channels: its RGB for three, otherwise its gray for each.
 
-    Gray is BT.601's, 0.299 R + 0.587 G + 0.114 B, what Pillow and TensorFlow make of an RGB image.
+    The gray is BT.601's, 0.299 R + 0.587 G + 0.114 B, as Pillow and TensorFlow convert RGB to gray.
     """
     if channels == 3:
         return DIV2K_MEAN
@@ -32,10 +32,10 @@ def channel_mean(channels: int) -> tuple[float, ...]:
 
 
 def quantise(image: NDArray[Any], dtype: DTypeLike = np.uint8) -> NDArray[Any]:
-    """Clips to the range of `dtype`, rounds half to even, casts.
+    """Clips an image to the range of `dtype`, rounds half to even and casts.
 
-    This is the one rounding between a network and a file. Half to even is what the official code
-    does (`torch.round`); `imresize` rounds half up, because MATLAB does.
+    This is the only rounding between a network and a file. The official code rounds half to even (`torch.round`), too;
+    `imresize` rounds half up, because MATLAB does.
 
     Args:
         image: Array of any shape, integer or float, in the units of `dtype`: 0..255 for uint8,
@@ -43,22 +43,27 @@ def quantise(image: NDArray[Any], dtype: DTypeLike = np.uint8) -> NDArray[Any]:
         dtype: `uint8` or `uint16`. Defaults to `uint8`.
 
     Returns:
-        A new array of the same shape and of type `dtype`.
+        A new array of the same shape, of type `dtype`.
 
     Raises:
-        ValueError: If `dtype` is another type, or the image holds NaN.
+        ValueError: If `dtype` is another type, or the image contains NaN.
+
+    Examples:
+        >>> import numpy as np
+        >>> quantise(np.array([-3.0, 0.5, 1.5, 254.6, 300.0]))
+        array([  0,   0,   2, 255, 255], dtype=uint8)
     """
     dtype = np.dtype(dtype)
     if dtype not in (np.uint8, np.uint16):
         raise ValueError(f"`dtype` must be uint8 or uint16. Received: dtype={dtype}.")
     image = np.asarray(image)
     if image.dtype == np.float16:
-        image = image.astype(np.float32)  # 65535 is not a float16
+        image = image.astype(np.float32)  # float16 cannot express 65535
     clipped = np.clip(image, 0, np.iinfo(dtype).max)
     if np.issubdtype(image.dtype, np.floating):
         if image.size and np.isnan(clipped.min()):
             raise ValueError(
-                "An image to quantise must hold numbers. Received: NaN. "
+                "`image` must hold numbers. Received: NaN. "
                 "The model that made it has diverged, or half precision overflowed."
             )
         np.rint(clipped, out=clipped)
@@ -66,19 +71,24 @@ def quantise(image: NDArray[Any], dtype: DTypeLike = np.uint8) -> NDArray[Any]:
 
 
 def luma(image: NDArray[Any]) -> NDArray[np.float64]:
-    """The Y of BT.601's YCbCr, in double precision and not rounded.
+    """Computes the Y of BT.601's YCbCr, in double precision and without rounding.
 
     `Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255`
 
     Args:
-        image: `(height, width, 3)`, RGB in 0..255, any type; or `(height, width)` or
-            `(height, width, 1)`, which is used as it is, as the official script does (facts §9.1).
+        image: Array `(height, width, 3)`, RGB in 0..255, of any type; or `(height, width)` or `(height, width, 1)`,
+            whose values are returned unchanged, as in the authors' MATLAB script for the benchmarks.
 
     Returns:
-        `(height, width)` float64: 16..235 of an RGB image.
+        Array `(height, width)` float64, in 16..235 for an RGB image.
 
     Raises:
-        ValueError: If the shape is another one.
+        ValueError: If the image has another shape.
+
+    Examples:
+        >>> import numpy as np
+        >>> luma(np.array([[[0, 0, 0], [255, 255, 255]]])).round(3)
+        array([[ 16., 235.]])
     """
     image = np.asarray(image)
     if image.ndim == 2:
@@ -88,14 +98,14 @@ def luma(image: NDArray[Any]) -> NDArray[np.float64]:
     if image.ndim == 3 and image.shape[-1] == 3:
         return image.astype(np.float64) @ (np.array(LUMA_WEIGHTS) / 255) + LUMA_OFFSET
     raise ValueError(
-        "An image must be (height, width), (height, width, 1) or (height, width, 3). "
+        "`image` must be (height, width), (height, width, 1) or (height, width, 3). "
         f"Received: shape={image.shape}. "
-        "Take off an alpha channel first; pass a batch one image at a time."
+        "Remove an alpha channel first; pass a batch one image at a time."
     )
 
 
 def crop_border(image: NDArray[Any], border: int) -> NDArray[Any]:
-    """Takes `border` pixels off each of the four sides.
+    """Removes `border` pixels from each of the four sides.
 
     Args:
         image: `(height, width)` or `(height, width, channels)`.
@@ -105,50 +115,48 @@ def crop_border(image: NDArray[Any], border: int) -> NDArray[Any]:
         A view, `(height - 2 * border, width - 2 * border[, channels])`.
 
     Raises:
-        ValueError: If nothing would be left, `border` is no integer from 0 on, or the shape is
-            another one.
+        ValueError: If nothing would remain, `border` is not an integer of at least 0, or the image has another shape.
     """
     height, width = _size(image)
     if not _is_integer(border) or border < 0:
         raise ValueError(f"`border` must be an integer, 0 or more. Received: border={border!r}.")
     if min(height, width) <= 2 * border:
         raise ValueError(
-            f"An image must be larger than its two borders, {2 * border} pixels. "
-            f"Received: an image of {height}x{width} and border={border}. Take a larger image."
+            f"`image` must be larger than its two borders, {2 * border} pixels. "
+            f"Received: an image of {height}x{width} and border={border}. Use a larger image."
         )
     return image[border : height - border, border : width - border]
 
 
 def crop_to_multiple(image: NDArray[Any], scale: int) -> NDArray[Any]:
-    """Cuts the sides down to multiples of `scale`; the top left corner stays where it is.
+    """Crops the sides to multiples of `scale`; the top left corner stays in place.
 
     Args:
         image: `(height, width)` or `(height, width, channels)`.
         scale: Integer, 1 or more.
 
     Returns:
-        A view: at most `scale - 1` rows fewer at the bottom and columns fewer at the right.
+        A view with at most `scale - 1` fewer rows at the bottom and fewer columns at the right.
 
     Raises:
-        ValueError: If nothing would be left, `scale` is no integer from 1 on, or the shape is
-            another one.
+        ValueError: If nothing would remain, `scale` is not an integer of at least 1, or the image has another shape.
     """
     height, width = _size(image)
     if not _is_integer(scale) or scale < 1:
         raise ValueError(f"`scale` must be an integer, 1 or more. Received: scale={scale!r}.")
     if min(height, width) < scale:
         raise ValueError(
-            f"An image must have at least `scale` pixels a side. "
-            f"Received: an image of {height}x{width} and scale={scale}. Take a larger image."
+            f"`image` must have at least `scale` pixels a side. "
+            f"Received: an image of {height}x{width} and scale={scale}. Use a larger image."
         )
     return image[: height - height % scale, : width - width % scale]
 
 
 def dihedral(image: NDArray[Any], k: int) -> NDArray[Any]:
-    """One of the eight flips and quarter turns of the square.
+    """Applies one of the eight flips and quarter turns of the square.
 
-    In this order: nothing, left-right, up-down, both; then the transposes of these four. It is the
-    order of the official self-ensemble (facts §8.1).
+    The order is: identity, left-right, up-down, both; then the transposes of these four. The self-ensemble of the
+    official code (`forward_x8` in sanghyun-son/EDSR-PyTorch, src/model/__init__.py) has the same order.
 
     Args:
         image: `(..., height, width, channels)`: an image or a batch.
@@ -183,14 +191,14 @@ def inverse_dihedral(image: NDArray[Any], k: int) -> NDArray[Any]:
     """
     _check_dihedral(image, k)
     if k & 4:
-        image = image.swapaxes(-3, -2)  # transposed last, so first on the way back; the two flips commute
+        image = image.swapaxes(-3, -2)  # the transposition came last, so it goes first here; the two flips commute
     return dihedral(image, k & 3)
 
 
 def _size(image: NDArray[Any]) -> tuple[int, int]:
     if image.ndim not in (2, 3):
         raise ValueError(
-            "An image must be (height, width) or (height, width, channels). "
+            "`image` must be (height, width) or (height, width, channels). "
             f"Received: shape={image.shape}. Pass a batch one image at a time."
         )
     return image.shape[0], image.shape[1]
@@ -201,8 +209,8 @@ def _check_dihedral(image: NDArray[Any], k: int) -> None:
         raise ValueError(f"`k` must be an integer in 0..{NUM_DIHEDRAL - 1}. Received: k={k!r}.")
     if image.ndim < 3:
         raise ValueError(
-            "An image must be (..., height, width, channels). "
-            f"Received: shape={image.shape}. Give a gray image a last axis: image[..., None]."
+            "`image` must be (..., height, width, channels). "
+            f"Received: shape={image.shape}. Add a last axis to a gray image: image[..., None]."
         )
 
 

@@ -1,9 +1,9 @@
-"""MATLAB's bicubic `imresize`, to the bit. NumPy only.
+"""MATLAB's bicubic `imresize`, reproduced to the bit. It needs NumPy only.
 
-The low resolution images of DIV2K and of the benchmarks were made by it, and another bicubic is
-another degradation: Pillow's differs in one value of eight, `tf.image.resize` along the border.
-Two things are easily missed. MATLAB resizes one dimension after the other and rounds integer images
-after **each**, half up; and its rule at the border changed between versions, see `edge`.
+MATLAB made the low resolution images of DIV2K and of the benchmarks, and another bicubic is another degradation: one
+value of eight differs in Pillow's, and those along the border differ in `tf.image.resize`. Two details matter. MATLAB
+resizes one dimension after the other and rounds integer images after **each**, half up. Its rule at the border changed
+between versions; see `edge`.
 """
 
 import math
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 EDGES = ("replicate", "symmetric")
 DTYPES = ("uint8", "uint16", "float32", "float64")
 
-KERNEL_WIDTH = 4  # of the cubic, in pixels of the coarser grid
-BLOCK_VALUES = 1 << 16  # half a megabyte of doubles at a time stays in the cache: twice as fast
+KERNEL_WIDTH = 4  # width of the cubic kernel, in pixels of the coarser grid
+BLOCK_VALUES = 1 << 16  # half a megabyte of doubles at a time fits in the processor's cache: twice as fast
 
 
 def imresize(
@@ -26,31 +26,40 @@ def imresize(
     *,
     output_shape: tuple[int, int] | None = None,
 ) -> NDArray[Any]:
-    """Resizes as MATLAB's `imresize(image, scale, 'bicubic')` does, antialiased when it shrinks.
+    """Resizes as MATLAB's `imresize(image, scale, 'bicubic')` does, with antialiasing when it shrinks.
 
-    `imresize(hr, 1 / scale)` makes the LR image of an HR image. When the HR image's sides are no
-    multiples of `scale`, MATLAB (and so this function) rounds the size up and keeps the scale, and
-    LR and HR no longer lie on each other: crop the HR image first.
+    `imresize(hr, 1 / scale)` makes the LR image of an HR image. If the HR image's sides are not multiples of `scale`,
+    MATLAB (and so this function) rounds the size up and keeps the scale. LR and HR are then no longer aligned: crop the
+    HR image first.
 
     Args:
-        image: `(height, width)` or `(height, width, channels)`; uint8, uint16, float32 or float64.
-        scale: Positive number; below 1 it shrinks. The output has `ceil(scale * height)` rows.
-        edge: What lies beyond the border. `"replicate"`, the default, repeats the border's pixel:
-            older MATLAB, which made the official LR images. `"symmetric"` mirrors the image, the
-            border's pixel doubled: newer MATLAB.
-        output_shape: `(height, width)` in place of `scale`, as MATLAB's
-            `imresize(image, [height width])`: each dimension has a scale of its own, and the one
-            with the smaller scale is resized first.
+        image: Array `(height, width)` or `(height, width, channels)`; uint8, uint16, float32 or float64.
+        scale: Positive number; a number below 1 shrinks. The output has `ceil(scale * height)` rows.
+        edge: Values beyond the border. `"replicate"`, the default, repeats the border's pixel, as the older MATLAB did
+            that made the official LR images. `"symmetric"` mirrors the image, with the border's pixel doubled, as
+            newer MATLAB does.
+        output_shape: `(height, width)` instead of `scale`, as MATLAB's `imresize(image, [height width])` takes it. Each
+            dimension then has its own scale, and the one with the smaller scale is resized first.
 
     Returns:
-        A new array of the same type and number of dimensions. Integers are rounded half up and
-        clipped to their range after each of the two passes. Floats are neither rounded nor clipped,
-        and sums are taken in double precision whatever the type.
+        A new array of the same type and number of dimensions. Integers are rounded half up and clipped to their range
+        after each of the two passes. Floats are neither rounded nor clipped. Sums are in double precision for every
+        type.
 
     Raises:
-        ValueError: If the image has another type or shape, or no pixels; if `scale` is no positive
-            number, or `output_shape` not two positive integers; if both are given, or neither; if
-            `edge` is unknown.
+        ValueError: If the image has another type or shape, or no pixels; if `scale` is not a positive number, or
+            `output_shape` not two positive integers; if both or neither are given; or if `edge` is unknown.
+
+    Examples:
+        >>> import numpy as np
+        >>> ramp = np.arange(0, 160, 10, dtype="uint8").reshape(4, 4)
+        >>> imresize(ramp, 1 / 2)
+        array([[ 26,  46],
+               [104, 124]], dtype=uint8)
+        >>> imresize(ramp, 1.5).shape
+        (6, 6)
+        >>> imresize(ramp, output_shape=(3, 8)).shape
+        (3, 8)
 
     Reference: [Keys, 1981](https://doi.org/10.1109/TASSP.1981.1163711), the kernel with a = -1/2.
     """
@@ -69,26 +78,26 @@ def imresize(
 def _contributions(
     in_size: int, out_size: int, scale: float, edge: str
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Which pixels make each output pixel, and how much of each: MATLAB's `contributions`.
+    """Returns the pixels that make each output pixel and their weights, as MATLAB's `contributions` does.
 
     Returns:
         Weights and source positions, both `(taps, out_size)`; each column of weights sums to 1.
     """
-    shrink = min(scale, 1.0)  # antialiasing: the kernel is as wide as the coarser grid asks for
+    shrink = min(scale, 1.0)  # antialiasing: the kernel spans four pixels of the coarser grid
     width = KERNEL_WIDTH / shrink
-    # MATLAB counts pixels from 1; counted from 0 the centres round another way in the last bit.
-    centres = np.arange(1, out_size + 1) / scale + 0.5 * (1 - 1 / scale)
+    # MATLAB counts pixels from 1; counting from 0 would round the centers differently in the last bit.
+    centers = np.arange(1, out_size + 1) / scale + 0.5 * (1 - 1 / scale)
     taps = np.arange(math.ceil(width) + 2)[:, None]
-    sources = np.floor(centres - width / 2) + taps  # (taps, out_size)
+    sources = np.floor(centers - width / 2) + taps  # (taps, out_size)
 
-    weights = shrink * _cubic(shrink * (centres - sources))
-    weights /= np.cumsum(weights, axis=0)[-1]  # in order; np.sum may add in pairs
+    weights = shrink * _cubic(shrink * (centers - sources))
+    weights /= np.cumsum(weights, axis=0)[-1]  # adds in order; np.sum may add in pairs
 
     sources = sources.astype(np.intp) - 1
     if edge == "replicate":
         sources = np.clip(sources, 0, in_size - 1)
     else:
-        sources %= 2 * in_size  # a period: the image, then the image mirrored
+        sources %= 2 * in_size  # the period: the image, then the mirrored image
         sources = np.minimum(sources, 2 * in_size - 1 - sources)
     used = np.any(weights != 0, axis=1)
     return weights[used], sources[used]
@@ -106,8 +115,8 @@ def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 def _resize_axis(
     image: NDArray[Any], axis: int, weights: NDArray[np.float64], sources: NDArray[np.intp]
 ) -> NDArray[Any]:
-    # Either axis is resized as rows of a matrix: NumPy is fast along the last axis, and that of an
-    # image is only three values long. The two transpositions cost a tenth of the time.
+    # Both axes are resized as rows of a matrix: NumPy is fast along the last axis, and an image's last axis has only
+    # three values. The two transpositions cost a tenth of the time.
     rows = np.moveaxis(image, axis, 0)
     resized = np.empty((weights.shape[1], math.prod(rows.shape[1:])), image.dtype)
     _resize_rows(rows.reshape(len(rows), -1), weights, sources, out=resized)
@@ -123,8 +132,8 @@ def _resize_rows(
 ) -> None:
     """Writes `out[i] = sum over t of weights[t, i] * rows[sources[t, i]]`, rounded to its type.
 
-    The taps are added one after the other, in double: a sum of another order (a matrix product)
-    falls on the other side of .5 now and then.
+    It adds the taps one after the other, in double precision: another order (a matrix product) sometimes gives the
+    other side of .5.
     """
     step = max(1, BLOCK_VALUES // rows.shape[1])
     for start in range(0, len(out), step):
@@ -158,10 +167,10 @@ def _check_image(image: NDArray[Any]) -> None:
 def _scales_and_shape(
     size: tuple[int, ...], scale: float | None, output_shape: tuple[int, int] | None
 ) -> tuple[tuple[float, float], tuple[int, int]]:
-    """The scale and the length of each of the two dimensions."""
+    """Returns the scale and the length of each of the two dimensions."""
     if (scale is None) == (output_shape is None):
         raise ValueError(
-            "Either `scale` or `output_shape` must be given, and not both. "
+            "Pass either `scale` or `output_shape`, not both. "
             f"Received: scale={scale!r}, output_shape={output_shape!r}."
         )
     height, width = size
@@ -177,7 +186,7 @@ def _check_scale(scale: Any) -> float:
     if not number or not 0 < scale < math.inf:
         raise ValueError(
             f"`scale` must be a positive number. Received: scale={scale!r}. "
-            "For a scale per dimension pass output_shape=(height, width)."
+            "For separate scales of the dimensions pass output_shape=(height, width)."
         )
     return float(scale)
 

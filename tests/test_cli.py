@@ -489,7 +489,7 @@ def test_an_output_that_exists_is_replaced_only_when_told(models, photos, tmp_pa
     [
         (["gone.png"], "out.png", "edsr.keras", "gone.png does not exist"),
         (["a.png", "sub/a.png"], "out", "edsr.keras", "Several inputs would become"),
-        (["a.png", "b.jpg"], "out.png", "edsr.keras", "Several images cannot become one file"),
+        (["a.png", "b.jpg"], "out.png", "edsr.keras", "must be a folder for several images"),
         (["a.png"], "out.png", "gone.keras", "gone.keras, which cannot be read"),
         (["a.png"], "out.png", "text.keras", "text.keras is no model that keras_edsr can load"),
     ],
@@ -758,7 +758,7 @@ def test_a_quoted_pattern_a_suffix_and_skipping(models, photos, tmp_path):
     (tmp_path / "out" / "a_x2.png").unlink()
     again = run(*words, "--suffix", "_x2.png", "--skip-existing")
     assert again.stdout.splitlines() == names[:1]
-    assert "1 of 2 images are there already." in again.stderr
+    assert "Skipping 1 of 2 images, whose outputs exist." in again.stderr
     assert run(*words, "--suffix", "_x2.png", "--skip-existing").exit_code == 0
 
 

@@ -157,7 +157,7 @@ def test_before_is_bicubic(kinds, choice, tmp_path):
     np.testing.assert_array_equal(read_image(made.before), imresize(read_image(kinds["turned.jpg"]), 2))
 
 
-def test_hidden_colours_do_not_bleed_into_the_bicubic(choice, tmp_path):
+def test_hidden_colors_do_not_bleed_into_the_bicubic(choice, tmp_path):
     pixels = np.zeros((12, 12, 4), np.uint8)
     pixels[3:9, 3:9] = (200, 100, 50, 255)  # on transparent black
     write_image(tmp_path / "square.png", pixels)
@@ -185,7 +185,7 @@ def test_a_broken_picture_is_refused_without_the_servers_folder(content, tmp_pat
 
 
 def test_a_scale_that_the_model_has_not_is_refused(kinds, choice, tmp_path):
-    with pytest.raises(ValueError, match=r"small has the scales 2, 3\. Received: 64"):
+    with pytest.raises(ValueError, match=r"one of 2, 3 for small\. Received: scale=64"):
         upscale_upload(kinds["deep.png"], tmp_path, choice, 64)
 
 
@@ -328,7 +328,7 @@ def test_after_errors_the_next_picture_works(kinds, server, tmp_path):
     for name, scale, message in [
         ("broken.png", 4, r"Cannot read the image broken\.png"),
         ("big.png", 4, "20,200 pixels .* the limit is 20,000"),
-        (kinds["deep.png"], 2, "small_x4 has the scales 4"),
+        (kinds["deep.png"], 2, "`scale` must be one of 4 for small_x4"),
         (kinds["deep.png"], 5, "not in the list of choices"),
     ]:
         with pytest.raises(AppError, match=message):

@@ -10,7 +10,7 @@ from keras_edsr.evaluation.crops import (
     choose_gain,
     error,
     gradient,
-    in_colour,
+    in_color,
     telling_region,
     view_around,
 )
@@ -131,15 +131,15 @@ def test_a_few_outliers_do_not_darken_the_whole_map():
     assert choose_gain(errors) == 16
 
 
-def test_a_larger_error_is_a_brighter_colour():
-    colours = in_colour(np.arange(256.0)[None], 1)[0]
-    assert np.all(np.diff(luma(colours[None])[0]) >= 0)
-    assert luma(colours[None])[0, -1] == pytest.approx(235)
+def test_a_larger_error_is_a_brighter_color():
+    colors = in_color(np.arange(256.0)[None], 1)[0]
+    assert np.all(np.diff(luma(colors[None])[0]) >= 0)
+    assert luma(colors[None])[0, -1] == pytest.approx(235)
 
 
-def test_errors_beyond_the_scale_are_white_and_none_is_the_gradients_first_colour():
+def test_errors_beyond_the_scale_are_white_and_none_is_the_gradients_first_color():
     errors = np.array([[0.0, 31.875, 32, 255]])
-    none, *most = in_colour(errors, 8)[0]
+    none, *most = in_color(errors, 8)[0]
     assert np.all(np.equal(most, 255))
     assert gradient().startswith(f"rgb({', '.join(map(str, none))})")
     assert gradient().endswith("rgb(255, 255, 255)")

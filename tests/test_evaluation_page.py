@@ -64,7 +64,7 @@ def test_the_legend_says_where_the_scale_of_errors_ends(gain, end):
 
 
 @pytest.mark.parametrize(
-    ("protocol", "words"), [("benchmark", "the luma, BT.601"), ("div2k", "of RGB, without a border of 9 pixels")]
+    ("protocol", "words"), [("benchmark", "the luma (BT.601"), ("div2k", "RGB without a border of 9 pixels")]
 )
 def test_the_protocol_is_told_in_words(protocol, words):
     assert words in make({"bicubic": result(30.0, scale=3, protocol=protocol)})

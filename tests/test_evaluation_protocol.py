@@ -292,7 +292,7 @@ def test_an_sr_image_of_another_size_is_named(hr_folder, tmp_path):
 )
 def test_an_image_too_small_to_score_is_named(tmp_path, shape, protocol):
     save(tmp_path / "tiny.png", np.zeros(shape, np.uint8))
-    with pytest.raises(ValueError, match=r"tiny\.png: .*Take a larger image"):
+    with pytest.raises(ValueError, match=r"tiny\.png: .*Use a larger image"):
         evaluate("bicubic", tmp_path, 2, protocol=protocol)
 
 

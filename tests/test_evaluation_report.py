@@ -244,7 +244,7 @@ def test_the_error_map_is_the_error_times_the_gain_that_is_told(written, page):
     sr, hr = (read_image(written[0] / files[f"crop, {label}"]) for label in ("others", "HR"))
     gain = int(re.search(r"gain ×(\d+)", page.text)[1])  # noqa: RUF001
     shown = read_image(written[0] / files["errors of others"])
-    assert np.array_equal(shown, crops.in_colour(crops.error(sr, hr, "benchmark"), gain))
+    assert np.array_equal(shown, crops.in_color(crops.error(sr, hr, "benchmark"), gain))
     assert f"{255 / gain:.0f} or more" in page.text
 
 
@@ -327,13 +327,13 @@ def test_a_name_that_is_no_text_is_no_obstacle(tmp_path):
 def test_an_sr_image_of_another_size_is_named(folders, tmp_path):
     (tmp_path / "sr").mkdir()
     write_image(tmp_path / "sr" / "a.png", photo(100, 100))
-    with pytest.raises(ValueError, match=r"hr/a\.png and .*sr/a\.png: .*one shape"):
+    with pytest.raises(ValueError, match=r"hr/a\.png and .*sr/a\.png: .*the same shape"):
         write_report(tmp_path / "r", {}, folders / "hr" / "a.png", 2, sr={"s": tmp_path / "sr"})
     assert left(tmp_path) == ["sr"]
 
 
 def test_labels_must_differ(folders, tmp_path):
-    with pytest.raises(ValueError, match="a label of its own"):
+    with pytest.raises(ValueError, match="needs its own label"):
         write_report(tmp_path / "r", {}, folders / "hr", 2, sr={"bicubic": folders / "sr"})
 
 

@@ -93,7 +93,7 @@ def test_luma_takes_an_image_of_one_channel_as_it_is(shape):
 
 @pytest.mark.parametrize("shape", [(4,), (4, 5, 2), (4, 5, 4), (1, 4, 5, 3)])
 def test_luma_names_a_shape_that_is_no_image(shape):
-    with pytest.raises(ValueError, match=r"An image must be .*Received: shape="):
+    with pytest.raises(ValueError, match=r"`image` must be .*Received: shape="):
         luma(np.zeros(shape))
 
 

@@ -232,9 +232,9 @@ def test_an_output_shape_that_is_not_two_positive_integers_is_refused(output_sha
 
 
 def test_one_of_scale_and_output_shape_is_asked_for():
-    with pytest.raises(ValueError, match="Either `scale` or `output_shape`"):
+    with pytest.raises(ValueError, match="Pass either `scale` or `output_shape`"):
         imresize(random_image(4, 4))
-    with pytest.raises(ValueError, match="Either `scale` or `output_shape`"):
+    with pytest.raises(ValueError, match="Pass either `scale` or `output_shape`"):
         imresize(random_image(4, 4), 2, output_shape=(8, 8))
 
 

@@ -202,9 +202,9 @@ def test_a_gray_image_comes_back_gray(model, dtype):
     if dtype != np.float32:
         gray = (gray * np.iinfo(dtype).max).astype(dtype)
     sr = upscale(model, gray)
-    colour = upscale(model, np.stack([gray] * 3, axis=-1))
+    color = upscale(model, np.stack([gray] * 3, axis=-1))
     assert (sr.dtype, sr.shape) == (dtype, (12, 10))
-    expected = colour @ np.array([0.299, 0.587, 0.114])  # of values rounded already
+    expected = color @ np.array([0.299, 0.587, 0.114])  # of values rounded already
     np.testing.assert_allclose(sr, expected, atol=1.01 if dtype != np.float32 else 1e-5)
 
 
@@ -330,7 +330,7 @@ def test_a_scale_that_enlarges_nothing_is_refused(model, scale):
 
 
 def test_mdsr_asks_for_a_scale(models):
-    with pytest.raises(ValueError, match=r"one of the model's, \(2, 3, 4\). Received: scale=None"):
+    with pytest.raises(ValueError, match=r"one of the model's scales, \(2, 3, 4\). Received: scale=None"):
         upscale(models["mdsr"], IMAGE)
 
 

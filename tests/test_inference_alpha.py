@@ -28,9 +28,9 @@ def cutout(height=30, width=34, dtype=np.uint8):
     return image if dtype is float else np.rint(image * np.iinfo(dtype).max).astype(dtype)
 
 
-def with_hidden(image, colours):
+def with_hidden(image, colors):
     hidden = image[..., 3:] == 0
-    return np.concatenate([np.where(hidden, colours, image[..., :3]), image[..., 3:]], axis=-1)
+    return np.concatenate([np.where(hidden, colors, image[..., :3]), image[..., 3:]], axis=-1)
 
 
 # === The result ===
@@ -38,11 +38,11 @@ def with_hidden(image, colours):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, float])
 @pytest.mark.parametrize("scale", [2, 3])
-def test_hidden_colours_do_not_bleed(model, dtype, scale):
+def test_hidden_colors_do_not_bleed(model, dtype, scale):
     black = cutout(dtype=dtype)
     highest = 1 if dtype is float else np.iinfo(dtype).max
     noise = (rng.random(black[..., :3].shape) * highest).astype(dtype)
-    results = [upscale(model, with_hidden(black, colours), scale) for colours in (black[..., :3] * 0, noise)]
+    results = [upscale(model, with_hidden(black, colors), scale) for colors in (black[..., :3] * 0, noise)]
     seen = results[0][..., 3] > 0
     assert 0.1 < seen.mean() < 0.9
     np.testing.assert_array_equal(results[0][seen], results[1][seen])
@@ -55,7 +55,7 @@ def test_they_would_bleed_if_they_were_not_filled(model):
     assert (upscale(model, black[..., :3])[seen] != upscale(model, white[..., :3])[seen]).any()
 
 
-def test_colours_far_from_an_edge_are_those_without_alpha(model):
+def test_colors_far_from_an_edge_are_those_without_alpha(model):
     image = cutout(80, 80)
     inside = ndimage.binary_erosion(image[..., 3] > 0, iterations=model.halo, structure=np.ones((3, 3)))
     inside = np.kron(inside, np.ones((2, 2), bool))
@@ -109,33 +109,33 @@ def test_alpha_may_follow_any_number_of_channels():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_a_ring_is_the_mean_of_its_neighbours_with_a_colour(dtype):
-    colour = (images(20, 21, 3) * (257 if dtype == np.uint16 else 1)).astype(dtype)
+def test_a_ring_is_the_mean_of_its_neighbors_with_a_color(dtype):
+    color = (images(20, 21, 3) * (257 if dtype == np.uint16 else 1)).astype(dtype)
     alpha = (rng.random((20, 21)) < 0.2).astype(np.uint8)
     known = alpha > 0
-    filled = fill_hidden(colour, alpha, 1)
+    filled = fill_hidden(color, alpha, 1)
     kernel = np.ones((3, 3))
     count = ndimage.convolve(known.astype(float), kernel, mode="constant")
     for channel in range(3):
-        total = ndimage.convolve(np.where(known, colour[..., channel], 0).astype(float), kernel, mode="constant")
-        expected = np.where(known | (count == 0), colour[..., channel], total / np.maximum(count, 1))
+        total = ndimage.convolve(np.where(known, color[..., channel], 0).astype(float), kernel, mode="constant")
+        expected = np.where(known | (count == 0), color[..., channel], total / np.maximum(count, 1))
         np.testing.assert_allclose(filled[..., channel], expected, atol=0.501 if dtype != np.float32 else 1e-4)
 
 
 def test_rings_go_as_far_as_asked():
-    colour = np.zeros((11, 11, 1), np.uint8)
-    colour[5, 5] = 90
-    alpha = (colour[..., 0] > 0).astype(np.uint8)
+    color = np.zeros((11, 11, 1), np.uint8)
+    color[5, 5] = 90
+    alpha = (color[..., 0] > 0).astype(np.uint8)
     for reach in range(7):
         expected = np.zeros((11, 11))
         expected[max(0, 5 - reach) : 6 + reach, max(0, 5 - reach) : 6 + reach] = 90
-        np.testing.assert_array_equal(fill_hidden(colour, alpha, reach)[..., 0], expected)
+        np.testing.assert_array_equal(fill_hidden(color, alpha, reach)[..., 0], expected)
 
 
 @pytest.mark.parametrize("value", [0, 255])
 def test_nothing_is_filled_where_all_or_nothing_is_seen(value):
-    colour = images(5, 6, 3).astype(np.uint8)
-    assert fill_hidden(colour, np.full((5, 6), value, np.uint8), 9) is colour
+    color = images(5, 6, 3).astype(np.uint8)
+    assert fill_hidden(color, np.full((5, 6), value, np.uint8), 9) is color
 
 
 def test_the_image_given_is_left_as_it_was(model):
@@ -146,11 +146,11 @@ def test_the_image_given_is_left_as_it_was(model):
 
 
 def test_a_sheet_of_many_pieces_is_filled():
-    colour = np.zeros((400, 480, 3), np.uint8)
+    color = np.zeros((400, 480, 3), np.uint8)
     alpha = np.zeros((400, 480), np.uint8)
     alpha[20::40, 20::40] = 255
-    colour[alpha > 0] = 77
-    assert (fill_hidden(colour, alpha, 20) == 77).all()
+    color[alpha > 0] = 77
+    assert (fill_hidden(color, alpha, 20) == 77).all()
 
 
 # === Extremes ===

@@ -94,7 +94,7 @@ def test_a_file_may_be_called_like_a_pattern(photos, tmp_path):
 
 def test_a_pattern_of_one_image_may_become_a_file(photos, tmp_path):
     assert plan_files([photos / "*.jpg"], tmp_path / "out.png") == [(photos / "b.jpg", tmp_path / "out.png")]
-    with pytest.raises(ValueError, match="Several images cannot become one file"):
+    with pytest.raises(ValueError, match="must be a folder for several images"):
         plan_files([photos / "*"], tmp_path / "out.png")
 
 
@@ -126,7 +126,7 @@ def test_files_that_exist_are_skipped_if_told(photos, tmp_path, caplog):
     (tmp_path / "out" / "sub" / "c.png").touch()
     pairs = plan_files([photos], tmp_path / "out", skip_existing=True)
     assert [target.name for _, target in pairs] == ["a.png", "b.jpg", "a.webp"]
-    assert caplog.messages == ["1 of 4 images are there already."]
+    assert caplog.messages == ["Skipping 1 of 4 images, whose outputs exist."]
 
 
 def test_one_file_named_twice_is_one(photos, tmp_path):
@@ -139,9 +139,9 @@ def test_one_file_named_twice_is_one(photos, tmp_path):
 @pytest.mark.parametrize(
     ("inputs", "output", "suffix", "message"),
     [
-        (["*.gif"], "out", "", r"nothing that fits .*\*\.gif is an image"),
+        (["*.gif"], "out", "", r"no file that matches .*\*\.gif is an image"),
         (["a.png"], "out.png", "_x2", r"`suffix` is for names in a folder, and .*out\.png is one image"),
-        (["a.png"], "out/", "/x2", "must hold no separator"),
+        (["a.png"], "out/", "/x2", "must not contain a separator"),
         (["a.png"], "out/", ".jp2", r"Cannot write \*\.jp2: its suffix must be one of"),
         (["a.png"], "out", ".png", r"For a folder of that name, write .*out/ with the separator"),
         ([""], "out", ".png", r"Several inputs would become .*sub/deep/a\.png"),
@@ -171,14 +171,14 @@ def test_a_folder_in_place_of_a_target_is_refused(photos, tmp_path):
 def test_two_inputs_for_one_name_are_refused(photos, tmp_path):
     write_image(tmp_path / "a.png", photo(12, 16))
     with pytest.raises(
-        ValueError, match=r"Several inputs would become .*a\.png: .*photos/a\.png, .*Upscale them apart"
+        ValueError, match=r"Several inputs would become .*a\.png: .*photos/a\.png, .*Upscale them separately"
     ):
         plan_files([photos / "a.png", tmp_path / "a.png"], tmp_path / "out")
 
 
 def test_several_images_for_one_file_are_refused(photos, tmp_path):
     for inputs in ([photos / "a.png", photos / "b.jpg"], [photos]):
-        with pytest.raises(ValueError, match=r"Several images cannot become one file, .*out\.png"):
+        with pytest.raises(ValueError, match=r"must be a folder for several images. Received: .*out\.png"):
             plan_files(inputs, tmp_path / "out.png")
 
 
@@ -210,7 +210,7 @@ def test_an_input_that_lies_in_the_output_alone_is_refused(photos):
     write_image(photos / "sub" / "out" / "a.png", photo(12, 16))
     (photos / "sub" / "c.png").unlink()
     (photos / "sub" / "deep" / "a.webp").unlink()
-    with pytest.raises(ValueError, match="all that there are lie in the output folder"):
+    with pytest.raises(ValueError, match="all images lie in the output folder"):
         plan_files([photos / "sub"], photos / "sub" / "out")
 
 
@@ -223,7 +223,7 @@ def test_a_format_that_is_not_written_is_refused(photos, tmp_path, name):
 @pytest.mark.parametrize("name", ["out.mp4", "out.heic", "out.jp2"])
 def test_a_folder_is_not_given_the_name_of_a_file(photos, tmp_path, name):
     for inputs in ([photos], [photos / "a.png", photos / "b.jpg"], [photos / "*"]):
-        with pytest.raises(ValueError, match="Several images cannot become one file"):
+        with pytest.raises(ValueError, match="must be a folder for several images"):
             plan_files(inputs, tmp_path / name)
 
 
@@ -323,7 +323,7 @@ def test_a_model_that_cannot_be_read_is_one_error_not_one_for_each_file(photos, 
 def test_several_scales_must_be_told_which(photos, tmp_path):
     pairs = plan_files([photos / "a.png"], tmp_path / "out.png")
     mdsr = MDSR((2, 3), 1, 4)
-    with pytest.raises(ValueError, match=r"`scale` must be one of the model's, \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"`scale` must be one of the model's scales, \(2, 3\)"):
         upscale_files(pairs, mdsr)
     assert upscale_files(pairs, mdsr, 3) == []
     assert read_image(tmp_path / "out.png").shape == (36, 48, 3)
@@ -400,7 +400,7 @@ def test_animations_are_kept(model, folder, suffix, channels):
     before = picture(channels, frames=3)
     after = converted(model, folder, ("a.png", before), f"b.{suffix}", write_options={"lossless": True})
     assert (list(after.durations), after.plays) == ([40, 100, 250], 2)
-    if suffix != "gif":  # which has 256 colours
+    if suffix != "gif":  # which has 256 colors
         for frame, source in zip(after.frames, before.frames, strict=True):
             expected = np.atleast_3d(upscale(model, source))
             if channels < 4:  # WebP has gray as RGB, and may tell of an alpha that is opaque
@@ -617,8 +617,8 @@ def test_bad_standard_input_is_one_bad_file(model, monkeypatch, data, message):
 @pytest.mark.parametrize(
     ("inputs", "suffix", "message"),
     [
-        (["a.png", "b.jpg"], "", "Several images cannot become one file, standard output"),
-        ([""], "", "Several images cannot become one file, standard output"),
+        (["a.png", "b.jpg"], "", "must be a folder for several images, standard output"),
+        ([""], "", "must be a folder for several images, standard output"),
         (["a.png"], "_x2", "must be a format for standard output"),
         (["a.png"], ".jp2", "must be a format for standard output"),
     ],
@@ -651,7 +651,7 @@ def test_a_folder_that_may_not_be_written_is_refused_before_the_work(model, phot
     [(_, error)] = upscale_files(
         [(photos / "a.png", tmp_path / "a.png")], model, progress=lambda *values: told.append(values)
     )
-    assert "its folder may not be written to" in str(error)
+    assert "its folder is not writable" in str(error)
     assert not told
 
 
@@ -662,7 +662,7 @@ def test_too_little_memory_is_one_bad_file(model, photos, tmp_path, monkeypatch)
     pairs = plan_files([photos], tmp_path / "out")
     monkeypatch.setattr("keras_edsr.inference.files.read_picture", exhausted)
     failed = upscale_files(pairs, model)
-    assert [str(error) for _, error in failed] == ["there is not enough memory for it"] * 4
+    assert [str(error) for _, error in failed] == ["memory is not sufficient for it"] * 4
 
 
 def test_an_interrupt_leaves_no_half_file(model, photos, tmp_path):

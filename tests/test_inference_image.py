@@ -153,7 +153,7 @@ def test_an_image_of_that_size_stays_as_it_is(model, caplog):
     sr = upscale(model, image, width=8)
     np.testing.assert_array_equal(sr, image)
     assert not np.shares_memory(sr, image)
-    assert caplog.messages == ["8x9 already."]
+    assert caplog.messages == ["8x9: the image has this size."]
 
 
 def test_mdsr_takes_the_scale_that_is_enough(mdsr):

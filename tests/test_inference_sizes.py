@@ -103,7 +103,7 @@ def test_the_way_is_told():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, r"`scale` must be one of the model's, \(2, 3\). Received: scale=None"),
+        ({}, r"`scale` must be one of the model's scales, \(2, 3\). Received: scale=None"),
         ({"scale": 1}, "`scale` must be a number above 1"),
         ({"scale": "2"}, "`scale` must be a number above 1"),
         (
@@ -131,6 +131,6 @@ def test_more_than_three_passes_are_refused():
 
 @pytest.mark.parametrize("scale", [5, 2.0, "2", True, None])
 def test_a_scale_of_the_model_is_asked_for(scale):
-    with pytest.raises(ValueError, match=r"`scale` must be one of the model's, \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"`scale` must be one of the model's scales, \(2, 3\)"):
         check_scale(scale, (2, 3))
     assert check_scale(None, (2,)) == check_scale(2, (2, 3)) == 2

@@ -280,7 +280,7 @@ def test_a_published_preset_that_is_not_here(weights):
     about = describe("edsr_x4")
     assert sizes(about) == ("EDSR", (4,), 32, 256, 3, 68)
     assert (about["parameters"], about["residual_scaling"], about["path"]) == (43_089_923, 0.1, None)
-    assert "The weights are not here. They are downloaded from https://" in page(about)
+    assert "The weights are not on this machine. They are downloaded from https://" in page(about)
     assert "Set5 (Y): x4 32.48 dB, published" in page(about)
     assert not weights.exists()
 

@@ -69,7 +69,7 @@ def test_the_order_of_the_two_images_does_not_matter(seed, height, width):
 
 @pytest.mark.parametrize("measure", [psnr, ssim, lambda sr, hr: score(sr, hr, 2)])
 def test_images_of_two_shapes_are_not_broadcast(measure):
-    with pytest.raises(ValueError, match=r"one shape. Received: sr of \(20, 20, 1\)"):
+    with pytest.raises(ValueError, match=r"the same shape. Received: sr of \(20, 20, 1\)"):
         measure(np.zeros((20, 20, 1)), np.zeros((20, 20, 3)))
 
 

@@ -1,4 +1,7 @@
-"""A page in the browser that upscales pictures: `keras-edsr demo`. Gradio, the extra `demo`, is imported to serve."""
+"""`keras-edsr demo`: a page in the browser that upscales images.
+
+Serving needs Gradio (the extra `demo`), which is imported only then.
+"""
 
 from .choices import Choice, list_choices
 from .server import Server, check_installed, serve

@@ -1,4 +1,4 @@
-"""Which models the page offers: the presets that are here, or those that were named."""
+"""Selects the models that the page offers: the presets available on this machine, or those that the caller named."""
 
 import logging
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ logger = logging.getLogger("keras_edsr")
 
 @dataclass(frozen=True)
 class Choice:
-    """A model that can be chosen.
+    """A model that the user of the page can choose.
 
     Attributes:
-        label: What the page calls it.
-        model: A preset's name or a path, as `upscale` takes.
-        scales: Those that it has.
+        label: The name shown on the page.
+        model: The name of a preset or a path, as `upscale` takes it.
+        scales: The scales of the model.
     """
 
     label: str
@@ -27,14 +27,14 @@ class Choice:
 
 
 def list_choices(models: Iterable[str] = ()) -> list[Choice]:
-    """Lists the models that were named; if none were, the presets whose weights are here. Nothing is downloaded.
+    """Lists the named models; without names, lists the presets whose weights are on this machine. Downloads nothing.
 
     Args:
-        models: Presets' names and paths of models. These are loaded, so that a bad one is found at once.
+        models: Names of presets and paths of models. The function loads each, so that a bad one fails at once.
 
     Raises:
-        ValueError: A model cannot be read, or none was named and no preset is here.
-        OSError: A preset that was named could not be downloaded.
+        ValueError: If a model cannot be read, or if none is named and no preset is available.
+        OSError: If a named preset cannot be downloaded.
     """
     models = list(dict.fromkeys(models))
     if models:
@@ -45,19 +45,19 @@ def list_choices(models: Iterable[str] = ()) -> list[Choice]:
     choices = [choice for name in preset_names() if (choice := _preset(name))]
     if not choices:
         raise ValueError(
-            f"The demo needs a model, and no preset's weights are here. Pass --model, or put weights into "
-            f"{weights_folder()} (or another folder, which KERAS_EDSR_WEIGHTS names)."
+            f"The demo needs a model, and this machine has no preset's weights. Pass --model, or put weights into "
+            f"{weights_folder()} (or into another folder, named by KERAS_EDSR_WEIGHTS)."
         )
     return choices
 
 
 def scales_of(choices: Iterable[Choice]) -> list[int]:
-    """The scales that any of them has, from the smallest on."""
+    """Returns the scales that at least one of the models has, in increasing order."""
     return sorted({scale for choice in choices for scale in choice.scales})
 
 
 def _preset(name: str) -> Choice | None:
-    """A preset, by what its config.json says: loading them all would take long; None if it is not here or damaged."""
+    """Returns a preset as its config.json describes it (loading all takes long); None if it is missing or damaged."""
     found = locate(name)
     if isinstance(found, Official):
         return Choice(name, name, found.network.scales) if find_file(found) else None
@@ -65,5 +65,5 @@ def _preset(name: str) -> Choice | None:
         config = read_config(Path(found or name))["config"]
         return Choice(name, name, (config["scale"],) if "scale" in config else tuple(config["scales"]))
     except (ValueError, KeyError, TypeError) as error:
-        logger.warning("The preset %s is left out: %s", name, error)
+        logger.warning("Skipping the preset %s: %s", name, error)
         return None

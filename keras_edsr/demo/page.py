@@ -1,4 +1,4 @@
-"""The page: what is on it, and what happens when somebody touches it."""
+"""The page: its components and their event handlers."""
 
 import html
 import logging
@@ -21,30 +21,30 @@ CSS = HERE / "page.css"
 THEME = gr.themes.Base(
     primary_hue="teal",
     neutral_hue="slate",
-    font=["system-ui", "sans-serif"],  # the reader's own: none is fetched
+    font=["system-ui", "sans-serif"],  # fonts of the user's system: the page downloads none
     font_mono=["ui-monospace", "monospace"],
 )
 
-_AT_A_TIME = 1  # the network takes all cores for one picture already
+_AT_A_TIME = 1  # one image already occupies all cores
 _WAITING = 32
-_KEPT = (600, 3600)  # seconds: how often it is looked for files, and how old those are that go
+_KEPT = (600, 3600)  # seconds between clean-ups, and the age at which a file is deleted
 
 _TITLE = """# Super-resolution
-Pictures {times} times as large, by EDSR and MDSR ([Lim et al., 2017](https://arxiv.org/abs/1707.02921)).
+Upscale images by a factor of {times} with EDSR and MDSR ([Lim et al., 2017](https://arxiv.org/abs/1707.02921)).
 """
-_RESULT = "Drag the line to compare; scroll or pinch to zoom in. The download has every pixel."
+_RESULT = "Drag the line to compare; scroll or pinch to zoom in. The download has the full resolution."
 
 
 def build_page(choices: list[Choice], max_pixels: int = MAX_PIXELS) -> gr.Blocks:
-    """Makes the page, to be launched.
+    """Builds the page; the caller launches it.
 
     Args:
-        choices: The models that it offers, at least one.
-        max_pixels: The most that a picture may have, all frames together.
+        choices: Models that the page offers, at least one.
+        max_pixels: The largest number of pixels that an image may have, all frames together.
     """
     does = _Handlers(choices, max_pixels)
     scales = scales_of(choices)
-    models = list(does.choices)  # all, for who calls the page's API; `offer` leaves those of the scale
+    models = list(does.choices)  # all, for clients of the page's API; `offer` keeps those of the scale
     with gr.Blocks(title="Super-resolution", delete_cache=_KEPT, analytics_enabled=False) as page:
         gr.Markdown(_TITLE.format(times=_listed(scales)), elem_id="title")
         with gr.Row(elem_id="columns"):
@@ -111,12 +111,12 @@ def _samples() -> gr.Gallery:
 
 
 def sample_paths() -> list[Path]:
-    """The sample pictures that come with the page."""
+    """Returns the paths of the sample images."""
     return sorted(path for path in SAMPLES.iterdir() if path.suffix in (".png", ".webp"))
 
 
 class _Handlers:
-    """What happens; each returns values for the components that `build_page` names."""
+    """Event handlers; each returns values for the components that `build_page` passes as its outputs."""
 
     def __init__(self, choices: Iterable[Choice], max_pixels: int):
         self.choices = {choice.label: choice for choice in choices}
@@ -125,16 +125,16 @@ class _Handlers:
         self.hint = _said(f"PNG, JPEG, WebP, TIFF, GIF or BMP, up to {max_pixels / 1e6:.3g} megapixels.")
 
     def pick(self, event: gr.SelectData):
-        """A sample becomes the picture."""
+        """Selects a sample as the picture."""
         return str(sample_paths()[event.index])
 
     def offer(self, scale, model):
-        """Leaves the models that have the scale, and changes the chosen one if it has not."""
+        """Offers the models that have the scale, and replaces the selected one if it does not have it."""
         labels = [label for label, choice in self.choices.items() if scale in choice.scales]
         return gr.Dropdown(labels, value=model if model in labels else labels[0])
 
     def look(self, path, scale, request: gr.Request):
-        """Shows the picture and what it becomes, or why it can't be taken; what was asked of the last one is void."""
+        """Stops the session's earlier work; shows the picture and its result's size, or the reason to reject it."""
         self.running.stop(request.session_hash)
         if path is None:
             yield self.hint, *_controls(ready=False), *_stage(None)
@@ -149,11 +149,11 @@ class _Handlers:
             yield _said(describe(Path(path).name, picture, scale)), *_controls(), *_stage(str(preview))
 
     def begin(self):
-        """Takes away the last result and shows Stop."""
+        """Clears the last result and shows the Stop button."""
         return gr.skip(), *_controls(busy=True), gr.Image(visible=True), *_stage(None)[1:]
 
     def run(self, picture, scale, model, self_ensemble, request: gr.Request, progress=gr.Progress()):  # noqa: B008
-        """Upscales the picture; the files are deleted when Gradio has taken them over."""
+        """Upscales the picture; deletes the files once Gradio has copied them."""
         if picture is None:
             raise gr.Error("Choose a picture first.", print_exception=False)
         with self.running(request.session_hash) as stop, tempfile.TemporaryDirectory() as folder:
@@ -176,7 +176,7 @@ class _Handlers:
             )
 
     def end(self):
-        """Shows the button Upscale again."""
+        """Shows the Upscale button again."""
         return gr.Button(visible=True), gr.Button(visible=False)
 
     def stop(self, request: gr.Request):
@@ -185,17 +185,17 @@ class _Handlers:
         return self.end()
 
     def leave(self, request: gr.Request):
-        """Stops the work of somebody who closed the page: others wait."""
+        """Stops the work of a user who closed the page, so that others need not wait for it."""
         self.running.stop(request.session_hash)
 
 
 def _controls(ready=True, busy=False):
-    """The buttons Upscale and Stop."""
+    """Returns the buttons Upscale and Stop."""
     return gr.Button(visible=not busy, interactive=ready), gr.Button(visible=busy)
 
 
 def _stage(preview):
-    """A picture before it is upscaled: its preview, no slider, no download."""
+    """Returns the components for a picture before it is upscaled: its preview, no slider, no download."""
     return (
         gr.Image(value=preview, visible=True),
         gr.ImageSlider(value=None, visible=False),
@@ -205,7 +205,7 @@ def _stage(preview):
 
 @contextmanager
 def _errors_shown() -> Iterator[None]:
-    """Shows what goes wrong on the page; what nobody foresaw is logged, and told without its inner details."""
+    """Shows errors on the page; logs unexpected ones and shows them without internal details."""
     try:
         yield
     except Stopped:
@@ -215,7 +215,7 @@ def _errors_shown() -> Iterator[None]:
         raise gr.Error(html.escape(str(error)), duration=None, print_exception=False) from error
     except Exception as error:
         logger.exception("The demo could not upscale a picture.")
-        raise gr.Error("Something went wrong on the server, whose log tells more.", print_exception=False) from error
+        raise gr.Error("The server failed. Its log has the details.", print_exception=False) from error
 
 
 def _said(text: str, kind: str = "") -> str:

@@ -1,4 +1,4 @@
-"""What the page does with a picture: looks at it, upscales it, and makes the bicubic that it is compared with."""
+"""What the page does with a picture: reads it, upscales it, and makes the bicubic image to compare with."""
 
 import dataclasses
 import os
@@ -15,20 +15,20 @@ from ..inference import upscale_files
 from ..inference.alpha import fill_hidden
 from .choices import Choice
 
-# 1600x1200. At x4 that makes 31 megapixels, which a phone's browser still shows.
+# 1600x1200. At x4 this makes 31 megapixels, which the browser of a phone still displays.
 MAX_PIXELS = 2_000_000
 
-_REACH = 4  # LR pixels that the bicubic of one pixel looks at, and its alpha
+_REACH = 4  # LR pixels that one pixel of the bicubic image depends on, and that its alpha depends on
 
 
 @dataclass(frozen=True)
 class Result:
-    """Paths of what was made.
+    """Paths of the files that `upscale_upload` writes.
 
     Attributes:
-        before: Bicubic of the result's size, 8 bits.
-        after: What to show beside it: `download`, or of an animation the first frame.
-        download: The result, a PNG with all that the picture's file held.
+        before: The bicubic image in the result's size, 8 bits.
+        after: The image to show beside it: `download`, or the first frame of an animation.
+        download: The result, a PNG with everything that the source file held.
     """
 
     before: Path
@@ -37,10 +37,11 @@ class Result:
 
 
 def read_upload(path: str | os.PathLike, max_pixels: int) -> Picture:
-    """Reads a picture that somebody chose.
+    """Reads a picture that a user uploaded.
 
     Raises:
-        ValueError: It is no picture or too large; one line that calls it by its name, without the folder.
+        ValueError: If the file is not a valid image or is too large. The message has one line and names the file
+            without its folder.
     """
     path = Path(path)
     pixels = count_pixels(path)
@@ -53,12 +54,12 @@ def read_upload(path: str | os.PathLike, max_pixels: int) -> Picture:
 
 
 def write_preview(folder: Path, picture: Picture) -> Path:
-    """Writes the first frame as a PNG, which a browser shows whatever the picture's format was."""
+    """Writes the first frame as a PNG, which every browser can show."""
     return _write_still(folder / "preview.png", picture, picture.image)
 
 
 def describe(name: str, picture: Picture, scale: int) -> str:
-    """Says what a picture is and what it becomes, in a line."""
+    """Describes a picture and the size of its result in one line."""
     kinds = ["gray"] * picture.is_gray + ["transparent"] * picture.has_alpha + ["16 bits"] * (picture.bit_depth == 16)
     kinds += [f"{len(picture.frames)} frames"] * picture.is_animated
     what = f", {', '.join(kinds)}" if kinds else ""
@@ -74,24 +75,26 @@ def upscale_upload(
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
-    """Upscales a picture that somebody chose, as `upscale_files` does.
+    """Upscales a picture that a user uploaded, as `upscale_files` does.
 
     Args:
-        path: Of the picture.
-        folder: Where the files are made; it exists.
-        choice: Of the model.
-        scale: One of the model's.
-        self_ensemble: As `upscale` takes.
-        max_pixels: The most that the picture may have, all frames together.
-        progress: As `upscale` takes; what it raises stops the work.
+        path: The picture's file.
+        folder: An existing folder, for the files that the function writes.
+        choice: The model.
+        scale: One of the model's scales.
+        self_ensemble: As `upscale` takes it.
+        max_pixels: The largest number of pixels that the picture may have, all frames together.
+        progress: As `upscale` takes it; an exception that it raises stops the work.
 
     Raises:
-        ValueError: The picture cannot be read or is too large, there is not enough memory, or the model has no such
-            scale; one line.
+        ValueError: If the picture cannot be read or is too large, memory is not sufficient, or the model does not
+            have the scale. The message has one line.
     """
     path = Path(path)
     if scale not in choice.scales:
-        raise ValueError(f"{choice.label} has the scales {', '.join(map(str, choice.scales))}. Received: {scale}.")
+        raise ValueError(
+            f"`scale` must be one of {', '.join(map(str, choice.scales))} for {choice.label}. Received: scale={scale}."
+        )
     picture = read_upload(path, max_pixels)
     target = folder / f"{path.stem}_x{scale}.png"
     failed = upscale_files(
@@ -113,7 +116,7 @@ def upscale_upload(
 
 
 def _write_still(path: Path, picture: Picture, pixels: NDArray) -> Path:
-    """Writes pixels in a picture's colours, 8 bits, without its EXIF."""
+    """Writes pixels in a picture's color space, with 8 bits and without EXIF."""
     still = dataclasses.replace(picture, frames=[eight_bits(pixels)], durations=(), plays=0, exif=None)
     write_picture(path, still)
     return path
@@ -121,12 +124,12 @@ def _write_still(path: Path, picture: Picture, pixels: NDArray) -> Path:
 
 def _bicubic(frame: NDArray, scale: int) -> NDArray:
     if frame.ndim == 3 and frame.shape[2] in (2, 4):
-        # Else what lies hidden, often black, would bleed into the edges.
+        # Otherwise hidden colors, which are often black, would bleed into the edges.
         frame = np.dstack([fill_hidden(frame[..., :-1], frame[..., -1], _REACH), frame[..., -1]])
     return imresize(frame, scale)
 
 
-# === What the page says ===
+# === Messages on the page ===
 
 
 def _too_large(path: Path, pixels: int, max_pixels: int) -> str:
@@ -135,7 +138,7 @@ def _too_large(path: Path, pixels: int, max_pixels: int) -> str:
     frames = f", {pixels // (height * width)} frames" if pixels > height * width else ""
     return (
         f"{path.name} is too large for this page: it has {pixels:,} pixels ({width}x{height}{frames}), and the limit "
-        f"is {max_pixels:,}. Make it smaller; or on a machine of your own use `keras-edsr upscale`, or "
+        f"is {max_pixels:,}. Make it smaller; or on your own machine use `keras-edsr upscale`, or "
         f"`keras-edsr demo --max-pixels {pixels}`."
     )
 

@@ -1,4 +1,4 @@
-"""What is being upscaled, by session, so that it can be stopped: others wait for the network."""
+"""The upscaling work of each session, and how to stop it: sessions wait for each other."""
 
 import threading
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 
 
 class Stopped(Exception):
-    """Somebody pressed Stop, chose another picture, or left."""
+    """The user pressed Stop, chose another picture, or left the page."""
 
 
 class Running:
-    """The work that goes on, one piece a session.
+    """The work in progress, one task a session.
 
-    A second piece of a session takes the first one's place; the first was stopped before it, and is at its last tile.
+    A session's second task replaces its first. That one was stopped before and is finishing its last tile.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Running:
 
     @contextmanager
     def __call__(self, session: str | None) -> Iterator[threading.Event]:
-        """Yields what is set when the session's work is to stop."""
+        """Yields the event that is set when the session's work must stop."""
         stop = self._stops[session] = threading.Event()
         try:
             yield stop
@@ -29,6 +29,6 @@ class Running:
                 del self._stops[session]
 
     def stop(self, session: str | None) -> None:
-        """Stops the session's work, if there is any, after the tile that it is at."""
+        """Stops the session's work, if there is any, after the current tile."""
         if (stop := self._stops.get(session)) is not None:
             stop.set()

@@ -1,4 +1,4 @@
-"""Serving the page: on this machine alone unless told otherwise, and without a call to any other."""
+"""Serves the page, by default to this machine alone, and without contacting any other."""
 
 import importlib.util
 import logging
@@ -17,20 +17,20 @@ logger = logging.getLogger("keras_edsr")
 
 
 class Server:
-    """The page, served until it is closed; a context manager.
+    """Serves the page until it is closed; a context manager.
 
     Args:
-        choices: The models that the page offers, at least one.
-        host: The address to serve at; 127.0.0.1 is reached from this machine alone, 0.0.0.0 from any.
-        port: TCP port.
-        max_pixels: The most that a picture may have, all frames together.
-        share: Whether Gradio's servers are to give the page a public address; pictures then pass through them.
+        choices: Models that the page offers, at least one.
+        host: Address to serve at: with 127.0.0.1 only this machine can connect, with 0.0.0.0 any machine can.
+        port: TCP port to listen on.
+        max_pixels: The largest number of pixels that a picture may have, all frames together.
+        share: Boolean, whether Gradio's servers give the page a public address; pictures then pass through them.
 
     Attributes:
-        url: Where the page is.
+        url: Address of the page.
 
     Raises:
-        ValueError: Gradio is not installed, or the page can't be served there; one line.
+        ValueError: If Gradio is not installed or the address cannot be used. The message has one line.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Server:
             raise
 
     def close(self) -> None:
-        """Ends the server; what was uploaded and made is deleted."""
+        """Stops the server and deletes what was uploaded and made."""
         self._page.close(verbose=False)
         self._folder.cleanup()
 
@@ -69,40 +69,44 @@ class Server:
 
 
 def serve(choices: list[Choice], **options: Any) -> None:
-    """Serves the page, prints where it is, and returns when it is interrupted (Ctrl-C, or SIGTERM).
+    """Serves the page, prints its address, and returns on Ctrl-C or SIGTERM.
 
     Args:
-        choices: As `Server` takes.
-        **options: As `Server` takes.
+        choices: As `Server` takes them.
+        **options: As `Server` takes them.
 
     Raises:
-        ValueError: As `Server`.
+        ValueError: If `Server` raises it.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the files are deleted
     try:
         with Server(choices, **options) as server:
             print(server.url, flush=True)
-            logger.info("Ctrl-C ends the demo.")
+            logger.info("Press Ctrl-C to stop the demo.")
             threading.Event().wait()
     except KeyboardInterrupt:
         pass
 
 
 def check_installed() -> None:
-    """Raises ValueError unless Gradio is installed."""
+    """Checks that Gradio is installed.
+
+    Raises:
+        ValueError: If it is not.
+    """
     if importlib.util.find_spec("gradio") is None:
         raise ValueError("The demo needs gradio: pip install 'keras-edsr[demo]'")
 
 
 def _set_environment(folder: str, host: str) -> None:
-    """Gradio reads these when it is imported and when components are made."""
-    # It asks itself whether it has started: not through a proxy.
+    """Sets what Gradio reads when it is imported and when components are made."""
+    # Gradio requests its own address to see whether it has started: that request must not go through a proxy.
     direct = ",".join(
         filter(None, (os.environ.get("NO_PROXY"), os.environ.get("no_proxy"), "127.0.0.1,localhost", host))
     )
     os.environ |= {
-        "GRADIO_TEMP_DIR": folder,  # uploads and results lie here, and go with the server
+        "GRADIO_TEMP_DIR": folder,  # holds uploads and results; `close` deletes it
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "NO_PROXY": direct,
@@ -111,11 +115,11 @@ def _set_environment(folder: str, host: str) -> None:
 
 
 def _check_address(host: str, port: int) -> None:
-    """Raises ValueError unless the address is free: importing gradio takes seconds, and its message misleads."""
+    """Raises ValueError if the address is in use: importing gradio takes seconds, and its message misleads."""
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
-        reason = (error.strerror or str(error)).partition(" (while")[0]  # the address follows, again
+        reason = (error.strerror or str(error)).partition(" (while")[0]  # the rest repeats the address
         raise ValueError(
             f"Cannot serve at {host}, port {port}: {reason.lower()}. Pass another --port, or --host."
         ) from error
@@ -129,7 +133,7 @@ def _launch(blocks: Any, page: Any, host: str, port: int, max_pixels: int, share
         theme=page.THEME,
         css_paths=page.CSS,
         allowed_paths=[str(page.SAMPLES)],
-        # Uncompressed, 16 bits, with alpha; and room for a photograph that is refused with a better message.
+        # Room for uncompressed 16-bit pixels with alpha, and for a photograph that `read_upload` rejects more clearly.
         max_file_size=8 * max_pixels + 2**26,
         prevent_thread_lock=True,
         quiet=True,

@@ -1,4 +1,4 @@
-"""How near images are to the originals, by the paper's protocol: scores, tables, and a report to look at."""
+"""Scores of images against the originals by the paper's protocol: tables and an HTML report."""
 
 from ..scores import PROTOCOLS, psnr, score, ssim
 from .protocol import BICUBIC, evaluate, evaluate_images

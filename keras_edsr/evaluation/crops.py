@@ -1,4 +1,4 @@
-"""Which part of an image a report shows, and how an error becomes a colour."""
+"""Selects the part of an image that a report shows, and draws errors as colors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from ..scores import Image, as_compared, border
 
-REGION = 96  # HR pixels: what a reader can compare pixel by pixel, side by side
-VIEW = 512  # HR pixels at most: what the slider shows around it
+REGION = 96  # HR pixels: small enough to compare pixel by pixel, side by side
+VIEW = 512  # HR pixels at most: the part that the slider shows around the region
 
 GAINS = (16, 8, 4, 2, 1)
-CLIPPED = 0.01  # of a region's errors may be beyond the scale's end
+CLIPPED = 0.01  # share of a region's errors that may exceed the color scale
 
-# From black by purple, red and yellow to white: brighter is always a larger error, also without seeing colours.
+# From black by purple, red and yellow to white: brighter always means a larger error, also to color-blind readers.
 _STOPS = ((0, 0, 4), (61, 10, 100), (144, 32, 96), (217, 72, 54), (250, 150, 20), (249, 222, 110), (255, 255, 255))
 
 
@@ -28,11 +28,11 @@ class Box:
     width: int
 
     def of(self, image: Image) -> Image:
-        """That part of an image of HR's size."""
+        """Returns this part of an image of the HR image's size."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def of_lr(self, image: Image, scale: int) -> Image:
-        """That part of the LR image."""
+        """Returns this part of the LR image."""
         top, left, height, width = (pixels // scale for pixels in (self.top, self.left, self.height, self.width))
         return image[top : top + height, left : left + width]
 
@@ -40,12 +40,12 @@ class Box:
 def telling_region(baseline: Image, srs: Sequence[Image], hr: Image, scale: int, protocol: str) -> Box:
     """Finds the square where the networks' images differ most from the baseline's.
 
-    That is where there is something to see, for better or worse. Without networks it is where the baseline errs most.
-    Differences are those of the values that the protocol compares, squared and summed; the border that it leaves out
-    does not count. Of equal squares the first is taken, so the same images give the same region.
+    Readers see most there, for better or worse. Without networks it is the square where the baseline's error is
+    largest. The differences are those of the values that the protocol compares, squared and summed, without the
+    protocol's border. Of equal squares the first is taken, so the same images give the same region.
 
     Args:
-        baseline: `(height, width)` or `(height, width, channels)`, 8 bits: what bicubic makes.
+        baseline: `(height, width)` or `(height, width, channels)`, 8 bits: the bicubic image.
         srs: The networks' images, of the same shape; may be empty.
         hr: The original, of the same shape, its sides multiples of the scale.
         scale: Integer.
@@ -69,7 +69,7 @@ def telling_region(baseline: Image, srs: Sequence[Image], hr: Image, scale: int,
 
 
 def view_around(region: Box, height: int, width: int, scale: int) -> Box:
-    """The part of an image with a region in its middle, as far as the image goes, of 512 HR pixels a side at most."""
+    """Returns a part of at most 512 HR pixels a side, with the region in its middle as far as the image allows."""
 
     def span(start: int, size: int, length: int) -> tuple[int, int]:
         most = min(VIEW // scale * scale, length)
@@ -82,24 +82,24 @@ def view_around(region: Box, height: int, width: int, scale: int) -> Box:
 
 
 def error(sr: Image, hr: Image, protocol: str) -> NDArray[np.float64]:
-    """Absolute difference of the values that the protocol compares, `(height, width)`; the mean over channels."""
+    """Returns the absolute difference of the compared values, `(height, width)`, the mean over channels."""
     difference = np.abs(np.subtract(as_compared(sr, protocol), as_compared(hr, protocol), dtype=np.float64))
     return difference.mean(-1) if difference.ndim == 3 else difference
 
 
 def choose_gain(errors: NDArray[np.float64]) -> int:
-    """The largest gain at which nearly all errors, in grey levels, stay below 255."""
+    """Returns the largest gain at which nearly all errors, in gray levels, stay below 255."""
     most = np.quantile(errors, 1 - CLIPPED)
     return next((gain for gain in GAINS if gain * most <= 255), GAINS[-1])
 
 
-def in_colour(errors: NDArray[np.float64], gain: int) -> NDArray[np.uint8]:
-    """Errors in grey levels, `(height, width)`, as RGB: black is none, white is 255 / gain or more."""
+def in_color(errors: NDArray[np.float64], gain: int) -> NDArray[np.uint8]:
+    """Draws errors in gray levels, `(height, width)`, as RGB: black is no error, white is 255 / gain or more."""
     return _palette()[np.minimum(np.rint(errors * gain), 255).astype(np.uint8)]
 
 
 def gradient() -> str:
-    """The colours of errors from none to the largest, as CSS's `linear-gradient` takes them."""
+    """Returns the colors of errors, from zero to the largest, in the syntax of CSS's `linear-gradient`."""
     return ", ".join(f"rgb{stop}" for stop in _STOPS)
 
 
@@ -115,6 +115,6 @@ def _squares(one: Image, other: Image) -> NDArray[np.float64]:
 
 
 def _window_sums(values: NDArray[np.float64], rows: int, columns: int) -> NDArray[np.float64]:
-    """Sums over every window of `rows` x `columns`: `(h, w)` to `(h - rows + 1, w - columns + 1)`."""
+    """Returns the sums over every window of `rows` x `columns`: `(h, w)` to `(h - rows + 1, w - columns + 1)`."""
     total = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     return total[rows:, columns:] - total[:-rows, columns:] - total[rows:, :-columns] + total[:-rows, :-columns]

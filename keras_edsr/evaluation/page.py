@@ -1,4 +1,4 @@
-"""From scores and pictures to one HTML page that needs nothing but the pictures beside it."""
+"""Writes scores and pictures as one HTML page that needs no other files than its pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ from typing import Any
 from ..scores import border
 from .crops import REGION, Box, gradient
 
-GENERATOR = "keras-edsr evaluate --report"  # by which a page of ours is known
+GENERATOR = "keras-edsr evaluate --report"  # marks a page that this package wrote
 
-_STAGE = 720  # pixels of the screen that a picture may take; it is enlarged by whole numbers
+_STAGE = 720  # screen pixels that a picture may take; the page enlarges it by whole numbers
 
 Results = Mapping[str, Mapping[str, Any]]  # label of a model to what `evaluate` returns
 
 
 @dataclass(frozen=True)
 class About:
-    """What the heading says.
+    """Contents of the heading.
 
     Attributes:
-        sources: Label of each model to what it is; the baseline first.
-        hr: Where the HR images are from.
-        lr: Where the LR images are from, in words.
-        notes: Other things that were asked for, in words.
-        version: Of the package.
-        date: In words.
+        sources: Label of each model to its description; the baseline first.
+        hr: Description of the HR images.
+        lr: Description of the LR images.
+        notes: Other options, in words.
+        version: Version of the package.
+        date: Date and time, in words.
     """
 
     sources: Mapping[str, str]
@@ -47,15 +47,15 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page shows of one image.
+    """One image on the page.
 
     Attributes:
-        name: Of the image.
-        width: Of the HR image, as it was compared.
-        height: As well.
-        region: What the crops show.
-        view: What the slider shows.
-        gain: By which errors are multiplied.
+        name: Name of the image.
+        width: Width of the HR image, as compared.
+        height: Height of the HR image, as compared.
+        region: Part that the crops show.
+        view: Part that the slider shows.
+        gain: Factor on the errors.
         lr: File of the LR crop, relative to the page.
         hr: Files of the HR image.
         srs: Label of each model to its files.
@@ -73,15 +73,15 @@ class Shown:
 
 
 def page(about: About, results: Results, shown: Sequence[Shown]) -> str:
-    """Writes the page.
+    """Writes the page as text.
 
     Args:
-        about: What the heading says.
+        about: Contents of the heading.
         results: Scores of every label of `about.sources`, in the same order.
-        shown: What to show of each image, in the order of the scores.
+        shown: The images, in the order of the scores.
 
     Returns:
-        The HTML text; names of files and models are escaped.
+        HTML, with the names of files and models escaped.
     """
     labels = list(results)
     baseline, *others = labels
@@ -89,7 +89,7 @@ def page(about: About, results: Results, shown: Sequence[Shown]) -> str:
     images = []
     for index, item in enumerate(shown):
         scores = {label: result["images"][index] for label, result in results.items()}
-        # The slider begins with the baseline and the best of the others.
+        # The slider begins with the baseline and the best other image.
         psnrs = {label: row["psnr"] for label, row in scores.items()}
         best = max(others, key=psnrs.__getitem__, default="HR")
         views = {label: pictures.view for label, pictures in item.srs.items()} | {"HR": item.hr.view}

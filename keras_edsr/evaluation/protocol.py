@@ -1,6 +1,6 @@
-"""The paper's protocol over files: tables of how near a network's images are to the originals.
+"""Scores networks over image files by the paper's protocol.
 
-What is compared, and how, is in `scores`; the means are over images.
+`scores` defines what is compared and how. The means are over images.
 """
 
 import os
@@ -39,41 +39,42 @@ def evaluate(
 ) -> dict[str, Any]:
     """Upscales LR images with a model and scores the results against the HR images.
 
-    The HR image is cropped to a multiple of the scale, from the top left. Its LR image, of 8 bits,
-    is read from `lr`, or made by `imresize` with edge `"replicate"`, as the official ones were. A
-    file of one channel stays one: its LR image is gray and the network's answer is compared as gray.
+    The HR image is cropped to a multiple of the scale, from the top left. Its 8-bit LR image is read from `lr`, or made
+    by `imresize` with edge `"replicate"`, as the official LR images were. A file of one channel stays gray: its LR
+    image is gray and the result is compared as gray.
 
     Args:
-        model: `"bicubic"` for MATLAB's bicubic, the baseline of every table; else what `upscale`
-            takes: an `EDSR`, an `MDSR` or a branch of one, or the path of a `.keras` file.
+        model: `"bicubic"` for MATLAB's bicubic, the baseline of every table; else a model as `upscale` takes it: an
+            `EDSR`, an `MDSR` or one of its branches, or the path of a model file.
         hr: A folder of images (and of folders of images), one file, or a sequence of files.
         scale: Integer.
-        lr: Folder of the LR images, named as DIV2K's or as the HR files, see `match_images`. Made
-            from the HR images when left out.
+        lr: Folder of the LR images, named as DIV2K's or as the HR files, see `match_images`. By default the function
+            makes them from the HR images.
         protocol: `"benchmark"` or `"div2k"`, see above.
-        degradation: How LR images are made instead, as `Degradation.load` takes it: `"photo"`, another name, or a JSON
+        degradation: How to make LR images instead, as `Degradation.load` takes it: `"photo"`, another name, or a JSON
             file.
-        seed: Integer, of the degradation. An LR image hangs on this and the file's name alone: it is the same for every
-            model, and for any choice of the other images.
+        seed: Integer, seed of the degradation. An LR image depends only on the seed and on its file's name, so it is
+            the same for every model and for any selection of images.
         self_ensemble: Boolean, whether to average eight flips and rotations ("EDSR+").
-        tile_size: As `upscale` takes it. The scores don't depend on it.
+        tile_size: As `upscale` takes it. The scores do not depend on it.
         progress: Function `(done, total)` of images, called after each.
 
     Returns:
         Dictionary with `psnr` and `ssim` (means over images), `images` (a list of dictionaries with
-        `name`, `psnr`, `ssim`, in the order of the files), `protocol` and `scale`; with a degradation also
-        `degradation`, that and its seed. All of it can be written as JSON: an image without any error counts 100 dB.
+        `name`, `psnr`, `ssim`, in the order of the files), `protocol` and `scale`. With a degradation it also has
+        `degradation`, the degradation's settings and its seed. All values can be written as JSON: an image without any
+        error has 100 dB.
 
     Raises:
         ValueError: If there are no images, an LR image is missing or of another size than HR/scale,
-            an image is too small for the border, `protocol` is unknown, or the model can't do this
+            an image is too small for the border, `protocol` is unknown, or the model does not have this
             scale. The message names the file.
     """
     check_request(scale, protocol)
     if isinstance(model, str) and model == BICUBIC and self_ensemble:
         raise ValueError(
             "`self_ensemble` averages what a network makes of an image. Received: "
-            'self_ensemble=True, model="bicubic". Leave it out.'
+            'self_ensemble=True, model="bicubic". Omit it.'
         )
     names, originals = read_originals(hr, scale, lr, degradation, seed)
     run = upscaler(model, scale, self_ensemble, tile_size)
@@ -94,19 +95,19 @@ def evaluate_images(
     protocol: str = "benchmark",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Scores images that another program has made.
+    """Scores images that another program made.
 
     Args:
         sr: Folder of the SR images, named as the HR files or `bird_x2_SR.png` and the like, see
-            `match_images`. A gray HR file makes its SR file be read as gray, too.
+            `match_images`. If an HR file is gray, its SR file is read as gray.
         hr: A folder of images, one file, or a sequence of files. An HR image is cropped to a
             multiple of the scale; its SR image has that size, or the whole image's.
-        scale: Integer; the border that is left out depends on it.
+        scale: Integer; the border that the protocol excludes depends on it.
         protocol: `"benchmark"` or `"div2k"`.
         progress: Function `(done, total)` of images, called after each.
 
     Returns:
-        As `evaluate`.
+        What `evaluate` returns.
 
     Raises:
         ValueError: If there are no images, an SR image is missing or has another size than its HR
@@ -148,15 +149,16 @@ def read_originals(
         seed: As `evaluate` takes it.
 
     Returns:
-        The images' names, and an iterator of `(files, lr image, hr image)`: the files are the HR and, if it is read,
-        the LR; the HR image is cropped to the LR image's size times the scale.
+        The images' names, and an iterator of `(files, lr image, hr image)`. The files are the HR file and the LR file,
+        if one is read. The HR image is cropped to the LR image's size times the scale.
 
     Raises:
-        ValueError: There are no images or an LR image is missing; later, one has the wrong size. The file is named.
+        ValueError: If there are no images or an LR image is missing; later, if one has the wrong size. The message
+            names the file.
     """
     if lr is not None and degradation is not None:
         raise ValueError(
-            "Give either `lr` or `degradation`: LR images that are there are not degraded. "
+            "Pass either `lr` or `degradation`: existing LR images are not degraded. "
             f"Received: lr={os.fspath(lr)!r} with a degradation."
         )
     made = Degradation.load(BICUBIC if degradation is None else degradation)
@@ -180,58 +182,58 @@ def read_originals(
 
 
 def about_degradation(degradation: "str | os.PathLike | Degradation | None", seed: int) -> dict[str, Any]:
-    """What `evaluate` returns about a degradation: nothing if there is none."""
+    """Returns the entries about a degradation for the result of `evaluate`; without a degradation there are none."""
     return {} if degradation is None else {"degradation": {**Degradation.load(degradation).to_dict(), "seed": seed}}
 
 
 def upscaler(model: Any, scale: int, self_ensemble: bool = False, tile_size: int | str | None = "auto") -> Upscaler:
-    """Returns the function that makes an SR image of an LR image by a model, or by bicubic.
+    """Returns the function that makes an SR image from an LR image, by a model or by bicubic.
 
     Args:
         model: As `evaluate` takes it.
         scale: Integer.
-        self_ensemble: As `evaluate` takes it; not for bicubic.
+        self_ensemble: As `evaluate` takes it; not valid for bicubic.
         tile_size: As `upscale` takes it.
 
     Raises:
-        ValueError: The model can't be opened, or can't do this scale.
+        ValueError: If the model cannot be opened, or does not have this scale.
     """
     if isinstance(model, str) and model == BICUBIC:
         return lambda lr: imresize(lr, scale)
-    from ..inference import upscale  # imports TensorFlow, which bicubic and --sr do without
+    from ..inference import upscale  # imports TensorFlow, which bicubic and --sr do not need
     from ..inference.sizes import check_scale
     from ..runtimes import open_runtime
 
-    # Not the fastest runtime but the model's own: TensorFlow is the reference.
+    # The model's own runtime instead of the fastest: TensorFlow is the reference.
     runtime = open_runtime(model)
-    check_scale(scale, runtime.scales)  # `upscale` would make any other scale by way of imresize
+    check_scale(scale, runtime.scales)  # `upscale` would reach other scales with imresize
     return lambda lr: upscale(runtime, lr, scale, tile_size=tile_size, self_ensemble=self_ensemble)
 
 
 def read_sr(file: Path, hr: Image, scale: int) -> Image:
-    """Reads an SR image that belongs to an HR image: gray if that is, cropped to a multiple of the scale."""
+    """Reads the SR image of an HR image: gray if the HR image is, cropped to a multiple of the scale."""
     image = read_image(file, channels=_channels(hr))
     with naming(file):
         return crop_to_multiple(image, scale)
 
 
 def find_hr(hr: PathLike | Sequence[PathLike]) -> list[Path]:
-    """The HR files of a folder, one file, or some files.
+    """Returns the HR files: the images of a folder, one file, or some files.
 
     Raises:
-        ValueError: There are none.
+        ValueError: If there are none.
     """
     if isinstance(hr, (str, os.PathLike)):
         path = Path(hr)
         return [path] if path.is_file() else find_images(path)
     files = [Path(path) for path in hr]
     if not files:
-        raise ValueError("`hr` must be a folder, a file or some files. Received: no files.")
+        raise ValueError("`hr` must be a folder, a file or a sequence of files. Received: no files.")
     return files
 
 
 def _names(files: Sequence[Path], hr: PathLike | Sequence[PathLike]) -> list[str]:
-    """The files' names, with the folders below `hr` that tell files of one name apart."""
+    """Returns the files' names, with their folders below `hr` to distinguish files of one name."""
     if isinstance(hr, (str, os.PathLike)) and Path(hr).is_dir():
         return [file.relative_to(hr).as_posix() for file in files]
     return [file.name for file in files]
@@ -273,11 +275,11 @@ def _table(
 
 
 def row(name: str, sr: Image, hr: Image, scale: int, protocol: str) -> dict[str, Any]:
-    """The scores of one image, as in the `images` of `evaluate`."""
+    """Returns the scores of one image, as in the `images` of `evaluate`."""
     return {"name": name, **score(sr, hr, scale, protocol)._asdict()}
 
 
 def with_means(images: list[dict[str, Any]], scale: int, protocol: str) -> dict[str, Any]:
-    """What `evaluate` returns, from its rows."""
+    """Returns the result of `evaluate` from its rows."""
     mean = means([Scores(row["psnr"], row["ssim"]) for row in images])
     return {**mean._asdict(), "images": images, "protocol": protocol, "scale": int(scale)}

@@ -1,4 +1,4 @@
-"""A report that people look at: scores, crops, errors and a slider, one HTML page with its pictures beside it."""
+"""A report for people: scores, crops, error maps and a slider on one HTML page, with its pictures beside it."""
 
 import os
 import re
@@ -50,13 +50,13 @@ def write_report(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Evaluates models side by side and writes what came out as an HTML page.
+    """Evaluates models side by side and writes the results as an HTML page.
 
-    The page is `folder/index.html`, its PNG files are in `folder/images`; it can be opened from disk and uses nothing
-    of the network. Bicubic is the baseline and always in it. The folder appears whole or not at all.
+    The page is `folder/index.html`, and its PNG files are in `folder/images`. It can be opened from disk and uses
+    nothing from the network. The report always contains bicubic, the baseline. The folder appears whole or not at all.
 
     Args:
-        folder: Where to write; it must not exist, or be empty.
+        folder: Folder to write; it must be missing or empty.
         models: Label to a model as `evaluate` takes it.
         hr: As `evaluate` takes it.
         scale: Integer.
@@ -64,18 +64,18 @@ def write_report(
         protocol: `"benchmark"` or `"div2k"`.
         degradation: As `evaluate` takes it.
         seed: As `evaluate` takes it.
-        sr: Label to a folder of images that another program has made, as `evaluate_images` takes it.
-        self_ensemble: As `evaluate` takes it; of the networks, not of bicubic.
+        sr: Label to a folder of images that another program made, as `evaluate_images` takes it.
+        self_ensemble: As `evaluate` takes it; applies to networks, not to bicubic.
         tile_size: As `upscale` takes it.
-        overwrite: Boolean, whether a report that is in `folder` may be replaced. Anything else never is.
+        overwrite: Boolean, whether to replace a report in `folder`. The function never replaces anything else.
         progress: Function `(done, total)` of images, called after each.
 
     Returns:
-        Label to what `evaluate` or `evaluate_images` returns, `"bicubic"` first.
+        Label to the result of `evaluate` or `evaluate_images`, `"bicubic"` first.
 
     Raises:
-        ValueError: As `evaluate` and `evaluate_images`; two labels are the same; or the folder holds something.
-        OSError: The folder can't be written.
+        ValueError: If `evaluate` or `evaluate_images` raises it, two labels are the same, or the folder is not empty.
+        OSError: If the folder cannot be written.
     """
     check_request(scale, protocol)
     folder = Path(folder).resolve()
@@ -105,15 +105,15 @@ def write_report(
             version=__version__,
             date=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         )
-        # A name of a file may hold bytes that are no characters.
+        # A file's name may hold bytes that are not valid characters.
         (part / PAGE).write_bytes(page(about, results, shown).encode("utf-8", "replace"))
     return results
 
 
 def short_names(paths: Iterable[PathLike]) -> list[str]:
-    """Labels for models: the last part of each path, or as many parts as tell them apart.
+    """Makes labels for models: the last part of each path, or as many parts as distinguish them.
 
-    The `best.keras` and `last.keras` of a training run get the run's name.
+    The label of a training run's `best.keras` or `last.keras` includes the run's name.
 
     Args:
         paths: Names of presets and paths.
@@ -136,12 +136,12 @@ def _parts_that_tell(path: Path) -> int:
     return 2 if path.name in ("best.keras", "last.keras") else 1
 
 
-# === Where SR images are from ===
+# === Sources of SR images ===
 
 
 @dataclass(frozen=True)
 class _Method:
-    """One column of the report: a function that makes an SR image of an LR image, or a file for each HR image."""
+    """One column of the report: a function that makes an SR image from an LR image, or a file for each HR image."""
 
     source: str
     upscale: Upscaler | None = None
@@ -164,9 +164,9 @@ def _methods(
     networks = {label: model for label, model in models.items() if not (isinstance(model, str) and model == BICUBIC)}
     labels = [BICUBIC, *networks, *folders]
     if len(set(labels)) < len(labels):
-        raise ValueError(f"Each model of a report needs a label of its own. Received: {', '.join(labels)}.")
+        raise ValueError(f"Each model of a report needs its own label. Received: {', '.join(labels)}.")
     if self_ensemble and not networks:
-        raise ValueError("`self_ensemble` averages what a network makes of an image. There is none: leave it out.")
+        raise ValueError("`self_ensemble` needs a network, and this report has none. Omit it.")
     methods = {BICUBIC: _Method("MATLAB's imresize, the baseline", upscaler(BICUBIC, scale))}
     for label, model in networks.items():
         methods[label] = _Method(_describe(model), upscaler(model, scale, self_ensemble, tile_size))
@@ -197,7 +197,7 @@ def _describe_hr(hr: PathLike | Sequence[PathLike]) -> str:
 def _draw(
     part: Path, number: int, name: str, lr: Image, srs: Mapping[str, Image], hr: Image, scale: int, protocol: str
 ) -> Shown:
-    """Writes the pictures of one image; the baseline is the first of `srs`."""
+    """Writes the pictures of one image; the first of `srs` is the baseline."""
     baseline, *others = srs.values()
     region = crops.telling_region(baseline, others, hr, scale, protocol)
     height, width = hr.shape[:2]
@@ -215,7 +215,7 @@ def _draw(
         pictures[label] = Pictures(
             crop=write(slug, region.of(srs[label])),
             view=write(f"{slug}-view", view.of(srs[label])),
-            error=write(f"{slug}-error", crops.in_colour(errors[label], gain)),
+            error=write(f"{slug}-error", crops.in_color(errors[label], gain)),
         )
     return Shown(
         name,
@@ -231,7 +231,7 @@ def _draw(
 
 
 def _slugs(labels: Iterable[str]) -> list[str]:
-    """Labels as parts of file names that need no quoting anywhere; all different."""
+    """Makes parts of file names from labels: without characters that need quotes, and all different."""
     slugs: list[str] = []
     for label in labels:
         slug = re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")[:40] or "sr"
@@ -249,13 +249,13 @@ def _check_folder(folder: Path, overwrite: bool) -> None:
     if not os.path.lexists(folder):
         return
     if not folder.is_dir():
-        raise ValueError(f"A report needs a folder. {folder} is a file.")
+        raise ValueError(f"`folder` must be a folder or missing. Received: {folder}, which is a file.")
     entries = {entry.name for entry in folder.iterdir()}
     if entries and not overwrite:
         raise ValueError(f"{folder} is not empty. Pass another folder, or `overwrite` to replace a report in it.")
     if entries and not (entries <= {PAGE, IMAGES} and _is_report(folder / PAGE)):
         raise ValueError(
-            f"{folder} holds something else than a report, which is never overwritten. Pass another folder."
+            f"{folder} contains other files than a report, which are never overwritten. Pass another folder."
         )
 
 

@@ -1,4 +1,4 @@
-"""Upscaling: any image, tiled exactly, in bounded memory; files and folders of them."""
+"""Upscaling of images of any size, in exact tiles and bounded memory; of files and folders."""
 
 from .choice import EFFORTS, KINDS, choose, choose_for
 from .files import plan_files, upscale_files

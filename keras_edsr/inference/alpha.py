@@ -1,33 +1,33 @@
-"""Transparency: colours under it that don't bleed, and edges of it that stay whole."""
+"""Transparency: keeps hidden colors from bleeding, and opaque and clear areas exact."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-_CHUNK = 1 << 16  # pixels at a time: what is gathered of their neighbours stays in the cache
+_CHUNK = 1 << 16  # pixels at a time: their gathered neighbors fit in the processor's cache
 
 
-def fill_hidden(colour: NDArray, alpha: NDArray, reach: int) -> NDArray:
-    """Gives transparent pixels near visible ones these one's colours.
+def fill_hidden(color: NDArray, alpha: NDArray, reach: int) -> NDArray:
+    """Gives transparent pixels near visible ones the colors of those.
 
-    What lies under transparency is seen by nobody and is often black; a network that looked at it would draw it into
-    the edge. Ring by ring outwards, a pixel gets the mean of its neighbours that have a colour.
+    The color of a transparent pixel is invisible and often black, but the network would draw it into the edge.
+    Ring by ring outwards, each pixel gets the mean of those neighbors that have a color.
 
     Args:
-        colour: (height, width, channels).
+        color: (height, width, channels).
         alpha: (height, width); 0 is transparent.
-        reach: How many rings, in pixels: what a visible pixel of the result depends on.
+        reach: Number of rings, in pixels: how far a visible pixel of the result depends on others.
 
     Returns:
-        `colour` itself if nothing or everything is transparent, else a new array.
+        `color` itself if all or no pixels are transparent, else a new array.
     """
     height, width = alpha.shape
-    known = np.ones((height + 2, width + 2), np.int8)  # 1 has a colour, 0 has none, -1 lies outside
+    known = np.ones((height + 2, width + 2), np.int8)  # 1: has a color, 0: has none, -1: lies outside the image
     known[1:-1, 1:-1] = alpha > 0
     if known.all() or not known[1:-1, 1:-1].any():
-        return colour
+        return color
     known[[0, -1]] = known[:, [0, -1]] = -1
-    filled = np.pad(colour, ((1, 1), (1, 1), (0, 0)))
-    flat, state = filled.reshape(-1, colour.shape[2]), known.reshape(-1)
+    filled = np.pad(color, ((1, 1), (1, 1), (0, 0)))
+    flat, state = filled.reshape(-1, color.shape[2]), known.reshape(-1)
     around = np.array([-width - 3, -width - 2, -width - 1, -1, 1, width + 1, width + 2, width + 3])
     ring = _first_ring(known)
     for _ in range(reach):
@@ -43,13 +43,13 @@ def fill_hidden(colour: NDArray, alpha: NDArray, reach: int) -> NDArray:
 
 
 def keep_extremes(lr: NDArray, sr: NDArray, scale: int) -> NDArray:
-    """Makes alpha exactly opaque, or exactly transparent, where it is so two LR pixels around.
+    """Makes alpha exactly opaque, or exactly transparent, where all LR pixels within a distance of two are.
 
-    The network is not exact on a plane, and a photograph that lets 1 % through is no photograph.
+    The network does not reproduce a constant plane exactly, and 1 % of transparency would spoil a photograph.
 
     Args:
-        lr: (height, width) alpha, before.
-        sr: (scale * height, scale * width) alpha, after; changed in place.
+        lr: (height, width), alpha before upscaling.
+        sr: (scale * height, scale * width), alpha after upscaling; changed in place.
         scale: Integer.
 
     Returns:
@@ -64,7 +64,7 @@ def keep_extremes(lr: NDArray, sr: NDArray, scale: int) -> NDArray:
 
 
 def _first_ring(known: NDArray) -> NDArray:
-    """Flat positions of the pixels without a colour that touch one with."""
+    """Returns the flat positions of the pixels without a color that touch one with a color."""
     touched = np.zeros_like(known, bool)
     inner = touched[1:-1, 1:-1]
     height, width = known.shape
@@ -74,16 +74,16 @@ def _first_ring(known: NDArray) -> NDArray:
     return np.flatnonzero(touched & (known == 0))
 
 
-def _mean(flat: NDArray, state: NDArray, neighbours: NDArray) -> NDArray:
-    """The mean colour of those neighbours (pixels, 8) that have one, in the type of `flat`."""
-    has = (state[neighbours] == 1)[..., None]
-    total = np.where(has, flat[neighbours], 0).sum(axis=1, dtype=np.float64)
+def _mean(flat: NDArray, state: NDArray, neighbors: NDArray) -> NDArray:
+    """Returns the mean color of those neighbors (pixels, 8) that have one, in the dtype of `flat`."""
+    has = (state[neighbors] == 1)[..., None]
+    total = np.where(has, flat[neighbors], 0).sum(axis=1, dtype=np.float64)
     mean = total / has.sum(axis=1)
     return mean if np.issubdtype(flat.dtype, np.floating) else np.rint(mean)
 
 
 def _over_window(plane: NDArray, extreme: np.ufunc) -> NDArray:
-    """The maximum (minimum) over 5x5 pixels, the border's repeated."""
+    """Returns the maximum or minimum over 5x5 pixels, with the border repeated."""
     for axis in (0, 1):
         padded = np.pad(plane.swapaxes(0, axis), ((2, 2), (0, 0)), mode="edge")
         length = plane.shape[axis]

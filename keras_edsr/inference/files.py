@@ -1,4 +1,4 @@
-"""Upscaling image files: what becomes what, and one bad file does not stop the others."""
+"""Upscales image files: decides on the names, and goes on after a file that fails."""
 
 import dataclasses
 import glob
@@ -47,12 +47,12 @@ def plan_files(
     skip_existing: bool = False,
     suffix: str = "",
 ) -> list[Pair]:
-    """Decides which file becomes which, before anything is done.
+    """Decides which target each source file gets, before any work.
 
     `output` is a folder if it exists as one, ends in a separator, or if there are several inputs: files, a folder or a
-    pattern. A file keeps its name there, and a folder's images keep their places in its tree. If `output` lies in an
-    input folder, what it holds is no input; nor is what an earlier run has made by `suffix`. One input file goes to
-    any other `output`, which must have an image's suffix.
+    pattern. A file keeps its name there, and images from a folder keep their places in its tree. If `output` lies in
+    an input folder, its files are not inputs. The same holds for the files that an earlier run made with `suffix`.
+    Any other `output` must have an image's suffix, and takes one input file.
 
     A source that cannot be read does not stop the others: `upscale_files` reports it.
 
@@ -60,17 +60,17 @@ def plan_files(
         inputs: Files, folders, and patterns such as `photos/**/*.jpg`, whose files keep their places below the part
             without a pattern; or `streams.STDIN`.
         output: A file or a folder, or `streams.STDOUT`, which takes one image.
-        overwrite: Whether files that exist may be replaced.
-        skip_existing: Whether files that exist are left as they are, and not in the result.
-        suffix: What is added to the names in a folder: `_x2` makes `a_x2.jpg` of `a.jpg`, `.png` makes `a.png`, and
-            `_x2.png` `a_x2.png`. For standard output the format alone, `.png`.
+        overwrite: Boolean, whether existing files may be replaced.
+        skip_existing: Boolean, whether to leave existing targets as they are, and out of the result.
+        suffix: Text to add to the names in a folder: `_x2` makes `a_x2.jpg` of `a.jpg`, `.png` makes `a.png`, and
+            `_x2.png` makes `a_x2.png`. For standard output only a format, such as `.png`.
 
     Returns:
-        Pairs (source, target). What standard input becomes may lack its suffix, which the image's format decides.
+        Pairs (source, target). The target of standard input may lack its suffix, because the image's format decides it.
 
     Raises:
         ValueError: If no input exists or a folder has no images, two inputs would get one name, a target exists
-            already or would overwrite a source, or `output` or `suffix` names a format that is not written.
+            or would overwrite a source, or `output` or `suffix` names a format that cannot be written.
     """
     inputs = [Path(path) for path in inputs]
     if is_stdout(Path(output)):
@@ -86,7 +86,7 @@ def plan_files(
         return pairs
     left = [(source, target) for source, target in pairs if is_stdout(target) or not os.path.exists(target)]
     if len(left) < len(pairs):
-        logger.info("%d of %d images are there already.", len(pairs) - len(left), len(pairs))
+        logger.info("Skipping %d of %d images, whose outputs exist.", len(pairs) - len(left), len(pairs))
     return left
 
 
@@ -108,34 +108,34 @@ def upscale_files(
     stdout: BinaryIO | None = None,
     **options,
 ) -> list[tuple[Path, Exception]]:
-    """Upscales each source file to its target, which appears whole or not at all.
+    """Upscales each source file to its target, with an atomic write.
 
-    What a file holds is kept: gray, alpha, 16 bits, EXIF, colour profile, frames and their durations. What the
-    target's format can't hold is refused before the work, or said by the logger, see `write_picture`.
+    The target keeps what its source holds: gray, alpha, 16 bits, EXIF, color profile, frames and their durations. If
+    the target's format cannot store something, the file fails before the work or the logger warns: see `write_picture`.
 
     Args:
         pairs: As `plan_files` returns.
-        model: As `upscale` takes.
-        scale: As `upscale` takes.
-        width: As `upscale` takes.
-        height: As `upscale` takes.
-        fit: As `upscale` takes.
-        report: Function `(target, error)`, called after each file; the error is None when it was written.
+        model: As `upscale` takes it.
+        scale: As `upscale` takes it.
+        width: As `upscale` takes it.
+        height: As `upscale` takes it.
+        fit: As `upscale` takes it.
+        report: Function `(target, error)`, called after each file; the error is None if the file was written.
         progress: Function `(source, done, total)` of LR pixels, called after each tile.
-        overwrite: Whether files that exist may be replaced.
-        max_pixels: The most that a source may have, all frames together.
+        overwrite: Boolean, whether existing files may be replaced.
+        max_pixels: The largest number of pixels that a source may have, all frames together.
         write_options: As `write_picture` takes them, such as `{"quality": 90}`.
-        runtime: As `upscale` takes.
-        device: As `upscale` takes.
-        stdout: Stream for what `plan_files` sends to standard output.
+        runtime: As `upscale` takes it.
+        device: As `upscale` takes it.
+        stdout: Stream for the image that `plan_files` sends to standard output.
         **options: Passed to `upscale`: `tile_size`, `self_ensemble`.
 
     Returns:
         Pairs (source, error) of the files that failed.
 
     Raises:
-        ValueError: If the model cannot be read, or cannot make this size: no file is tried.
-        BrokenPipeError: If nobody reads standard output any more.
+        ValueError: If the model cannot be read or cannot make this size. No file is processed then.
+        BrokenPipeError: If the reader of standard output has closed it.
     """
     opened = open_runtime(model, runtime, device)
     size = {"scale": scale, "width": width, "height": height, "fit": fit}
@@ -162,7 +162,7 @@ def upscale_files(
             else:
                 write_picture(target, picture, overwrite=overwrite, **write_options or {})
         except MemoryError:
-            error = ValueError("there is not enough memory for it")
+            error = ValueError("memory is not sufficient for it")
         except BrokenPipeError:
             raise
         except (ValueError, OSError) as raised:
@@ -175,7 +175,7 @@ def upscale_files(
 
 
 def _read(source: Path, target: Path, max_pixels: int) -> tuple[Picture, Path]:
-    """Reads a source, and finds out before whether its target can be written; returns that with its suffix."""
+    """Reads a source after checking that its target can be written; returns it and the target with its suffix."""
     if is_input_stream(source):
         data = read_stream(source, 16 * max_pixels + _LARGEST_HEADER)
         if target.suffix.lower() not in SUFFIXES:
@@ -188,7 +188,7 @@ def _read(source: Path, target: Path, max_pixels: int) -> tuple[Picture, Path]:
     return read_picture(source, max_pixels), target
 
 
-_LARGEST_HEADER = 2**26  # what a file may have beside its pixels, each of which has 8 bytes at most
+_LARGEST_HEADER = 2**26  # bytes that a file may have in addition to its pixels of at most 8 bytes each
 
 
 def _check_target(target: Path) -> None:
@@ -202,7 +202,7 @@ def _check_target(target: Path) -> None:
 
 
 def _upscale_frames(model, frames, **options):
-    """All frames of an animation as one batch; a batch needs its last axis."""
+    """Upscales all frames of an animation as one batch, which needs a last axis."""
     if len(frames) == 1:
         return [upscale(model, frames[0], **options)]
     batch = np.stack([frame[..., None] if frame.ndim == 2 else frame for frame in frames])
@@ -211,27 +211,27 @@ def _upscale_frames(model, frames, **options):
 
 
 def _make_folder(target):
-    """Makes the folder, and finds out before the work whether a file can be made in it."""
+    """Makes the folder, and checks before the work that it is writable."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"Cannot write {target}: {reason(error)}.") from error
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"Cannot write {target}: its folder may not be written to.")
+        raise ValueError(f"Cannot write {target}: its folder is not writable.")
 
 
 # === Names ===
 
 
 def _is_file_name(path):
-    """Whether a path that does not exist is meant as a file: by the suffix of any image, video or sound."""
+    """Whether a path that does not exist is meant as a file: has the suffix of an image, a video or a sound."""
     if path.suffix.lower() in {*READ_SUFFIXES, *Image.registered_extensions()}:
         return True
     kind, _ = _MEDIA.guess_type(path.name)
     return kind is not None and kind.startswith(("image/", "video/", "audio/"))
 
 
-_MEDIA = mimetypes.MimeTypes()  # Python's own list, whatever the machine's has
+_MEDIA = mimetypes.MimeTypes()  # Python's own list, which is the same on every machine
 
 
 def _is_pattern(path):
@@ -251,15 +251,15 @@ def _is_folder(output, inputs):
     ):
         return False
     if os.path.lexists(path):
-        raise ValueError(f"{path} is a file, and several images need a folder. Name a folder.")
+        raise ValueError(f"`output` must be a folder for several images, and {path} is a file. Name a folder.")
     return True
 
 
 def _only(inputs, output):
-    """The one image that may become one file."""
+    """Returns the one image that may become one file."""
     found = _matches(inputs[0]) if len(inputs) == 1 and not os.path.isdir(inputs[0]) else inputs
     if len(inputs) != 1 or os.path.isdir(inputs[0]) or len(found) != 1:
-        raise ValueError(f"Several images cannot become one file, {output}. Name a folder.")
+        raise ValueError(f"`output` must be a folder for several images. Received: {output}. Name a folder.")
     return found[0]
 
 
@@ -271,7 +271,7 @@ def _to_file(inputs, output, suffix):
             f"For a folder of that name, write {output}{os.sep} with the separator."
         )
     if suffix:
-        raise ValueError(f"`suffix` is for names in a folder, and {output} is one image. Leave it out.")
+        raise ValueError(f"`suffix` is for names in a folder, and {output} is one image. Omit it.")
     return source, output
 
 
@@ -285,19 +285,19 @@ def _to_stdout(inputs, suffix):
 
 
 def _matches(path):
-    """What a pattern finds that is called like an image, and folders in its way; a path that is none, as it is."""
+    """Returns a pattern's files with an image's suffix, and unreadable folders on the way; another path as it is."""
     if not _is_pattern(path):
         return [path]
     names = sorted(glob.glob(str(path), recursive=True))
     sources = [Path(name) for name in names if is_called_like_an_image(name) and not os.path.isdir(name)]
     sources += _unreadable_on_the_way(path)
     if not sources:
-        raise ValueError(f"No images to read: nothing that fits {path} is an image.")
+        raise ValueError(f"No images to read: no file that matches {path} is an image.")
     return sources
 
 
 def _unreadable_on_the_way(pattern):
-    """The folders that `glob` had to search for a pattern and passed over in silence."""
+    """Returns the folders that `glob` had to search for a pattern and skipped silently."""
     fixed = _fixed_part(pattern)
     parents = [parent for parent in pattern.parents if parent.is_relative_to(fixed)]
     searched = {Path(name) for parent in parents for name in glob.glob(str(parent), recursive=True)}
@@ -321,11 +321,11 @@ def _into_folder(path, folder):
 
 def _place(source, root, folder):
     place = folder / source.relative_to(root)
-    return place / source.name if os.path.isdir(source) else place  # of a folder that cannot be listed, what it has
+    return place / source.name if os.path.isdir(source) else place  # a stand-in for an unlistable folder's files
 
 
 def _outside(sources, folder, root):
-    """Leaves out what an earlier run may have made in the output folder, if that lies within the input."""
+    """Excludes files in the output folder, which an earlier run may have made, if that lies within the input."""
     return [source for source in sources if folder == root or not source.is_relative_to(folder)]
 
 
@@ -333,7 +333,7 @@ def _renamed(pairs, suffix, named):
     if not suffix:
         return pairs
     if any(separator and separator in suffix for separator in (os.sep, os.altsep, "\0")):
-        raise ValueError(f"`suffix` is added to names and must hold no separator. Received: suffix={suffix!r}.")
+        raise ValueError(f"`suffix` is added to names and must not contain a separator. Received: suffix={suffix!r}.")
     name = Path(f"a{suffix}")
     kind = name.suffix if _is_file_name(name) else ""
     if kind and kind.lower() not in SUFFIXES:
@@ -341,17 +341,17 @@ def _renamed(pairs, suffix, named):
     text = name.name.removesuffix(kind)[1:]
     renamed = [(source, target.with_name(f"{target.stem}{text}{kind or target.suffix}")) for source, target in pairs]
     made = {target for source, target in renamed if target != source}
-    # In one folder, what an earlier run has made of the images there is no source, unless it was named.
+    # In one folder, a file that an earlier run made of the images there is not a source, unless the caller named it.
     return [(source, target) for source, target in renamed if not text or source in named or source not in made]
 
 
 def _check_pairs(pairs, may_exist):
     if not pairs:
-        raise ValueError("No image to read: all that there are lie in the output folder.")
+        raise ValueError("No image to read: all images lie in the output folder. Name another output.")
     repeated = [target for target, count in Counter(target for _, target in pairs).items() if count > 1]
     if repeated:
         sources = ", ".join(str(source) for source, target in pairs if target == repeated[0])
-        raise ValueError(f"Several inputs would become {repeated[0]}: {sources}. Upscale them apart.")
+        raise ValueError(f"Several inputs would become {repeated[0]}: {sources}. Upscale them separately.")
     _check_some_source(pairs)
     taken = {os.path.realpath(source) for source, _ in pairs}
     for source, target in pairs:
@@ -364,11 +364,11 @@ def _check_pairs(pairs, may_exist):
         if os.path.isdir(target):
             raise ValueError(f"Cannot write {target}: it is a folder.")
         if os.path.exists(target) and not may_exist:
-            raise ValueError(f"{target} exists already. Name another output, or pass --overwrite, or --skip-existing.")
+            raise ValueError(f"{target} exists already. Name another output, or pass --overwrite or --skip-existing.")
 
 
 def _check_some_source(pairs):
-    """Refuses what cannot succeed, before a model is loaded."""
+    """Rejects a request that cannot succeed, before a model is loaded."""
     problems = []
     for source, _ in pairs:
         if is_input_stream(source) or os.path.isfile(source):

@@ -1,4 +1,4 @@
-"""Upscaling one image: any size, any kind, one rounding at the end."""
+"""Upscales one image of any size and kind, and rounds once, at the end."""
 
 import logging
 import math
@@ -30,48 +30,49 @@ def upscale(
     runtime="auto",
     device=None,
 ):
-    """Returns `image` at `scale` times its size, as the network makes it.
+    """Upscales an image by `scale` with the network.
 
-    The image is cut into tiles that carry `model.halo` LR pixels of true context on each side, which is all that a
-    pixel of the result depends on. The result is that of the whole image at once, but for the order of float32 sums:
-    in TensorFlow up to 3e-5 of a grey level near the lower edge, so that one uint8 value in a million may differ, by
-    one (measured on an AMD EPYC); in ncnn see `NcnnRuntime`.
+    The function cuts the image into tiles that carry `model.halo` LR pixels of true context on each side. A pixel of
+    the result depends on no more than that, so the result equals that of the whole image at once, except for the order
+    of float32 sums. In TensorFlow these differ by up to 3e-5 of a gray level near the lower edge. One uint8 value in a
+    million may then differ by one (measured on an AMD EPYC). For ncnn see `NcnnRuntime`.
 
-    A size that is no scale of the model's is made by the next one that is, or by several passes, and taken down by
-    `imresize`; the log says so. Transparency is upscaled by the network, too, as gray, and stays
-    exactly opaque or clear where it was; the colours that it hides don't bleed.
+    If the size is not a scale of the model, the network makes the next larger one that it can, in several passes if
+    needed, and `imresize` reduces it; the log shows how. The network also upscales transparency, as a gray image.
+    Opaque and clear areas stay exact, and the colors below transparency do not bleed.
 
-    Memory is that of the image, of the result, and of one tile. `tile_size="auto"` gives a tile 0.6 GB, more where
-    the halos would add more than 15 % to the work: 1.2, 2.4 or 4.8 GB, and never over a quarter of what is free. A
-    6000x4000 JPEG to a PNG of 96 megapixels, 8 blocks of 32 filters: 1.03 GB resident at most with ncnn, 1.62 GB with
-    TensorFlow. The image takes 0.07 GB of that, the result 0.29; they grow with the pixels, the rest does not, but for
-    Pillow's copy of the result while it writes.
+    Memory holds the image, the result and one tile. `tile_size="auto"` gives a tile 0.6 GB. It gives 1.2, 2.4 or 4.8 GB
+    if the halos would otherwise add more than 14 % to the work, but at most a quarter of the free memory. For example,
+    a 6000x4000 JPEG to a PNG of 96 megapixels, with 8 blocks of 32 filters, peaks at 1.03 GB resident with ncnn and at
+    1.62 GB with TensorFlow. Of these the image takes 0.07 GB and the result 0.29 GB, which grow with the pixels. The
+    rest does not grow, except for Pillow's copy of the result while it writes.
 
     Args:
-        model: An `EDSR`, an `MDSR` or a branch of one, a preset's name, the path of a file of one, or a runtime.
-        image: Array, `(h, w)` gray, `(h, w, c)` or a batch `(n, h, w, c)`, with c the model's channels or 1, and 1
-            more for alpha, not premultiplied; uint8, uint16, or float in [0, 1]. Gray goes through an RGB model as
-            three equal channels and comes back gray. Or a `PIL.Image.Image`, which comes back as one, with its EXIF
-            and colour profile in `info`; as Pillow itself, it is not turned by its EXIF.
-        scale: Number above 1. May be left out when the model has one.
-        tile_size: Integer, the side of a tile's core in LR pixels; None for the whole image at once; "auto", the
-            default, for what is fastest within some memory.
-        self_ensemble: Boolean, whether to average the results for the eight flips and rotations ("EDSR+"), which
-            takes eight times as long for about 0.1 dB.
-        progress: Function `(done, total)` of pixels that the network was given, called after each tile. What it
-            raises stops the work, and nothing is left behind.
-        width: Integer, instead of `scale`: pixels of the result; without `height` the shape is kept.
-        height: Integer, instead of `scale`: pixels of the result; without `width` the shape is kept.
-        fit: `(width, height)`, instead of `scale`: the result is as large as fits in them, its shape kept.
-        runtime: As `open_runtime` takes: "auto", "tensorflow" or "ncnn".
-        device: As `open_runtime` takes: None, "cpu" or "gpu".
+        model: An `EDSR`, an `MDSR` or one of its branches, the name of a preset, the path of a model file, or a
+            runtime.
+        image: Array `(h, w)` for gray, `(h, w, c)`, or a batch `(n, h, w, c)`; c is 1 or the model's channels, plus 1
+            for alpha (not premultiplied). The dtype is uint8, uint16, or float in [0, 1]. An RGB model gets gray as
+            three equal channels and returns gray. Or a `PIL.Image.Image`: the result is one, too, with the EXIF and the
+            color profile in `info`. As in Pillow itself, EXIF does not rotate it.
+        scale: Number above 1. Optional if the model has one scale.
+        tile_size: Integer, the side of a tile's core in LR pixels; None for the whole image at once; or `"auto"`, the
+            default, for the fastest size within the memory described above.
+        self_ensemble: Boolean, whether to average the results for the eight flips and rotations ("EDSR+"). It takes
+            eight times as long and gains about 0.1 dB.
+        progress: Function `(done, total)` of LR pixels, called after each tile. An exception that it raises stops the
+            work.
+        width: Integer, pixels of the result, instead of `scale`; without `height` the aspect ratio is kept.
+        height: Integer, pixels of the result, instead of `scale`; without `width` the aspect ratio is kept.
+        fit: `(width, height)`, instead of `scale`: the largest result that fits, with the aspect ratio kept.
+        runtime: As `open_runtime` takes it: `"auto"`, `"tensorflow"` or `"ncnn"`.
+        device: As `open_runtime` takes it: None, `"cpu"` or `"gpu"`.
 
     Returns:
-        Array of the input's dtype and number of dimensions, clipped to its range, rounded once (half to even).
-        Several threads may upscale by one model at once.
+        Array of the input's dtype and number of dimensions, clipped to its range and rounded once (half to even).
+        Several threads may share one model.
 
     Raises:
-        ValueError: An argument is not as above; the message says which and what fits.
+        ValueError: If an argument does not match the description above. The message names it and what is valid.
 
     Examples:
         >>> import numpy as np
@@ -103,7 +104,7 @@ def upscale(
     batch = _as_batch(image)
     plan = plan_size(runtime.scales, batch.shape[1:3], **size)
     if not plan.passes and not plan.leads_beyond(*batch.shape[1:3]):
-        logger.info("%s already.", plan.describe(*batch.shape[1:3]))
+        logger.info("%s: the image has this size.", plan.describe(*batch.shape[1:3]))
         return image.copy()
     if len(plan.passes) != 1 or plan.leads_beyond(*batch.shape[1:3]):
         logger.info("%s.", plan.describe(*batch.shape[1:3]))
@@ -114,15 +115,15 @@ def upscale(
 
 
 def _upscale_batch(runtime, batch, plan, progress, options):
-    colour, alpha = _split(batch, runtime.channels)
-    # Alpha by the network, of 8 blocks of 32 filters at x2, against bicubic: 31.7 dB and 26.1 on drawn shapes and
-    # letters, 22.9 and 19.8 on hair, 57.2 and 58.1 where all is soft.
-    drawn = alpha is not None and alpha.min() != alpha.max()  # else it needs none
+    color, alpha = _split(batch, runtime.channels)
+    # PSNR of alpha by the network (8 blocks of 32 filters, x2) and by bicubic: 31.7 and 26.1 dB on drawn shapes and
+    # letters, 22.9 and 19.8 dB on hair, 57.2 and 58.1 dB where all edges are soft.
+    drawn = alpha is not None and alpha.min() != alpha.max()  # a constant needs no network
     report = _counter(progress, plan.pixels(*batch.shape[1:3]) * len(batch) * (2 if drawn else 1))
     if drawn:
         reach = _reach(runtime.halo, plan, *batch.shape[1:3])
-        colour = np.stack([fill_hidden(c, a[..., 0], reach) for c, a in zip(colour, alpha, strict=True)])
-    sr = _make(runtime, colour, plan, report, options)
+        color = np.stack([fill_hidden(c, a[..., 0], reach) for c, a in zip(color, alpha, strict=True)])
+    sr = _make(runtime, color, plan, report, options)
     if alpha is None:
         return sr
     if drawn:
@@ -133,11 +134,11 @@ def _upscale_batch(runtime, batch, plan, progress, options):
 
 
 def _make(runtime, planes, plan, report, options, is_alpha=False):
-    """Takes planes `(n, h, w, c)` to the size of the plan."""
+    """Resizes planes `(n, h, w, c)` as planned."""
     dtype = planes.dtype
     beyond = plan.leads_beyond(*planes.shape[1:3])
     once = len(plan.passes) == 1 and not beyond
-    # Rounding happens once, last: on the way 8 bits are 16, in half of the memory that floats would take.
+    # Rounding happens once, last: intermediate 8-bit images have 16 bits, which take half the memory of floats.
     working = dtype if once else _finer(dtype)
     for scale in plan.passes:
         lr, planes = planes, run_network(runtime, planes, scale, dtype=working, report=report, **options)
@@ -150,16 +151,16 @@ def _make(runtime, planes, plan, report, options, is_alpha=False):
 
 
 def _reach(halo, plan, height, width):
-    """How many LR pixels away what is hidden could be seen in a visible pixel of the result."""
+    """Returns how many LR pixels away a hidden color can affect a visible pixel of the result."""
     shrink = max(1, height / plan.height, width / plan.width)
-    by_imresize = 2 * math.ceil(2 * shrink)  # of the colours, and of the alpha that shows them
-    # Each further pass looks as many pixels around, in an image at least twice as large: twice the halo in all.
+    by_imresize = 2 * math.ceil(2 * shrink)  # through the colors, and through the alpha that shows them
+    # Each further pass reaches as many pixels in an image at least twice as large: twice the halo in all.
     return halo * min(2, len(plan.passes)) + by_imresize + 2
 
 
 def _finer(dtype):
     if np.issubdtype(dtype, np.floating):
-        return np.dtype(np.float32) if dtype == np.float16 else dtype  # half precision is not for sums
+        return np.dtype(np.float32) if dtype == np.float16 else dtype  # sums need more than half precision
     return np.dtype(np.uint16)
 
 
@@ -183,7 +184,7 @@ def _counter(progress, total):
     return report
 
 
-# === What an image may be ===
+# === Checks of the image ===
 
 
 def _check_image(image, channels):
@@ -203,10 +204,10 @@ def _check_image(image, channels):
 
 
 def _check_range(image):
-    low, high = image.min(), image.max()  # NaN, if there is one
+    low, high = image.min(), image.max()  # NaN if the image has one
     if not np.isfinite([low, high]).all():
         raise ValueError(
-            "`image` must hold finite numbers. Received: NaN or infinity. Replace them first, as `np.nan_to_num` does."
+            "`image` must hold finite numbers. Received: NaN or infinity. Replace them first with `np.nan_to_num`."
         )
     if low < 0 or high > 1:
         raise ValueError(
@@ -222,13 +223,13 @@ def _as_batch(image):
 
 
 def _split(batch, channels):
-    """Returns colours and alpha, which is None if there is none."""
+    """Returns the colors and the alpha, or None without alpha."""
     if batch.shape[-1] in (1, channels):
         return batch, None
     return batch[..., :-1], batch[..., -1:]
 
 
 def _lasting(image):
-    """What Pillow keeps in `info` that is true of the upscaled image, too."""
+    """Returns what Pillow keeps in `info` that also holds for the upscaled image."""
     keys = {"exif", "icc_profile", "dpi"} - ({"icc_profile"} if image.mode == "CMYK" else set())
     return {key: value for key, value in image.info.items() if key in keys}

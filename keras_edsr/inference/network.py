@@ -10,16 +10,16 @@ from .tiling import BUDGETS, fit_tiles, tiles, windows
 
 
 def run_network(runtime, batch, scale, tile_size, self_ensemble, dtype, report: Callable[[int], None]):
-    """Upscales images as the network makes them.
+    """Upscales images with the network.
 
     Args:
-        runtime: As `open_runtime` returns.
+        runtime: As `open_runtime` returns it.
         batch: `(n, h, w, c)` with c the runtime's channels or 1; uint8, uint16, or float in [0, 1].
         scale: Integer, one of the runtime's.
-        tile_size: As `upscale` takes; a runtime with a `window` has its own.
+        tile_size: As `upscale` takes it; a runtime with a `window` uses that instead.
         self_ensemble: Boolean.
-        dtype: Of the result, one of those of `batch`.
-        report: Function of a number of LR pixels, called when so many more are done.
+        dtype: Dtype of the result, one of those of `batch`.
+        report: Function of a number of LR pixels, called each time that the network has processed these.
 
     Returns:
         `(n, scale * h, scale * w, c)` of `dtype`, clipped to its range.
@@ -34,7 +34,9 @@ def run_network(runtime, batch, scale, tile_size, self_ensemble, dtype, report: 
     else:
         parts = list(windows(height, width, window, runtime.halo))
         if self_ensemble and window[0] != window[1]:
-            raise ValueError("`self_ensemble` turns tiles, which have to be square for it: export a square input size.")
+            raise ValueError(
+                "`self_ensemble` rotates tiles, which must be square. Export the model with a square input size."
+            )
     result = np.empty((count, scale * height, scale * width, channels), dtype)
     for start in range(0, count, together):
         group = slice(start, start + together)
@@ -44,15 +46,15 @@ def run_network(runtime, batch, scale, tile_size, self_ensemble, dtype, report: 
             result[group, *_times(core, scale)] = _from_network(sr, channels, dtype)
             report(sr.shape[0] * sr.shape[1] * sr.shape[2] // scale**2)
     if core_size != (height, width) and hasattr(runtime, "release"):
-        runtime.release()  # of a large image, before what comes next takes memory; small ones may come one by one
+        runtime.release()  # of a large image, before the next step takes memory; small ones may come one by one
     return result
 
 
 def gain(dtype):
-    """What one unit of `dtype` is in the network's 0..255.
+    """Returns the value of one unit of `dtype` in the network's range 0..255.
 
     Raises:
-        ValueError: If it is no type of images.
+        ValueError: If it is not a valid dtype of images.
     """
     dtype = np.dtype(dtype)
     gains = {np.dtype(np.uint8): 1.0, np.dtype(np.uint16): 1 / 257}
@@ -64,7 +66,7 @@ def gain(dtype):
 
 
 def check_tile_size(tile_size):
-    """Raises ValueError unless it is what `upscale` takes."""
+    """Raises ValueError unless `tile_size` is a value that `upscale` takes."""
     if tile_size is None or (isinstance(tile_size, str) and tile_size == "auto"):
         return
     is_integer = isinstance(tile_size, numbers.Integral) and not isinstance(tile_size, bool)
@@ -84,7 +86,7 @@ def _core_size(tile_size, runtime, scale, height, width):
 
 
 def _images_together(core_size, runtime, scale):
-    """How many images' tiles fit in the smallest budget: a call for each small image would cost more than its work."""
+    """Returns how many images' tiles fit in the smallest budget, because a call for each small image is slow."""
     height, width = (side + 2 * runtime.halo for side in core_size)
     free = runtime.free_memory()
     budget = BUDGETS[0] if free is None else min(BUDGETS[0], free / 4)
@@ -132,6 +134,6 @@ def _from_network(sr, channels, dtype):
 
 
 def _gray_weights(channels):
-    """BT.601's weights, which sum to one: equal channels give their value back."""
+    """Returns BT.601's weights, which sum to one, so that equal channels give their value back."""
     weights = (0.299, 0.587, 0.114) if channels == 3 else (1 / channels,) * channels
     return np.array(weights, np.float32)

@@ -1,4 +1,4 @@
-"""From the size that is asked for to how often the network is run, and what is left to `imresize`."""
+"""Plans how a requested size is reached: how often the network runs, and what `imresize` does."""
 
 import itertools
 import math
@@ -12,12 +12,12 @@ MOST_PASSES = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """How one size is reached.
+    """How to reach a size.
 
     Attributes:
-        passes: The scales that the network is run at, one after the other.
-        height: Of the result, which `imresize` makes if the passes lead beyond it.
-        width: As well.
+        passes: Scales of the network's passes, in order.
+        height: Height of the result, which `imresize` makes if the passes make a larger image.
+        width: Width of the result.
     """
 
     passes: tuple[int, ...]
@@ -25,17 +25,17 @@ class Plan:
     width: int
 
     def leads_beyond(self, height: int, width: int) -> bool:
-        """Whether the network makes an image of this size larger than asked."""
+        """Whether the passes change an image of this size to another size than the result's."""
         factor = math.prod(self.passes)
         return (factor * height, factor * width) != (self.height, self.width)
 
     def pixels(self, height: int, width: int) -> int:
-        """How many pixels the network is given, over all passes."""
+        """Returns how many pixels the network processes in all passes."""
         factors = itertools.accumulate((1, *self.passes[:-1]), lambda total, scale: total * scale)
         return sum(height * width * factor**2 for factor in factors) if self.passes else 0
 
     def describe(self, height: int, width: int) -> str:
-        """Says how, in one line."""
+        """Describes the plan in one line."""
         factor = math.prod(self.passes)
         way = f"{width}x{height}"
         if self.passes:
@@ -46,15 +46,15 @@ class Plan:
 
 
 def check_scale(scale: Any, scales: Sequence[int]) -> int:
-    """Returns the scale if it is one of the model's, or the model's only one for None.
+    """Returns the scale if the model has it, or the model's only scale for None.
 
     Raises:
-        ValueError: If it is none of them, or None and there are several.
+        ValueError: If the model does not have the scale, or if it is None and the model has several.
     """
     if scale is None and len(scales) == 1:
         return scales[0]
     if not isinstance(scale, numbers.Integral) or isinstance(scale, bool) or scale not in scales:
-        raise ValueError(f"`scale` must be one of the model's, {tuple(scales)}. Received: scale={scale!r}.")
+        raise ValueError(f"`scale` must be one of the model's scales, {tuple(scales)}. Received: scale={scale!r}.")
     return int(scale)
 
 
@@ -65,7 +65,7 @@ def check_size(
     height: Any = None,
     fit: Any = None,
 ) -> None:
-    """Raises ValueError unless the arguments of `plan_size` fit together, whatever the image."""
+    """Raises ValueError unless the arguments of `plan_size` are consistent for an image of any size."""
     given = [*["scale"] * (scale is not None), *["width, height"] * (width is not None or height is not None)]
     given += ["fit"] * (fit is not None)
     if len(given) > 1:
@@ -92,22 +92,22 @@ def plan_size(
     height: Any = None,
     fit: Any = None,
 ) -> Plan:
-    """Decides how an image of one size becomes another.
+    """Plans how to resize an image.
 
-    The network makes the next size from there on that it can: by one pass, or where its largest scale is too small by
-    several, the least product that reaches it. `imresize` takes that down. An image that is as large already is only
-    resized.
+    The network makes the smallest size that it can, at or above the request. It takes one pass, or several if its
+    largest scale is too small: the smallest product that is sufficient. `imresize` reduces the rest. If the image
+    is at least as large as the request, only `imresize` runs.
 
     Args:
-        scales: The model's.
+        scales: The model's scales.
         size: (height, width) of the image.
-        scale: Number above 1; sides are rounded. Left out, and no size either, it is the model's only scale.
-        width: Of the result in pixels; without `height` the shape is kept.
-        height: Of the result in pixels; without `width` the shape is kept.
-        fit: (width, height) in which the result fits as large as can be, its shape kept.
+        scale: Number above 1; sides are rounded. Defaults to the model's only scale if no other size is given.
+        width: Width of the result in pixels; without `height` the aspect ratio is kept.
+        height: Height of the result in pixels; without `width` the aspect ratio is kept.
+        fit: (width, height) into which the largest result fits, with the aspect ratio kept.
 
     Raises:
-        ValueError: If the arguments don't fit together, or the network would have to be run more than three times.
+        ValueError: If the arguments are inconsistent, or the network would need more than three passes.
     """
     check_size(scales, scale, width, height, fit)
     rows, columns = size
@@ -128,7 +128,7 @@ def _passes(scales: Sequence[int], factor: float) -> tuple[int, ...]:
     if factor <= 1:
         return ()
     for count in range(1, MOST_PASSES + 1):
-        chains = itertools.combinations_with_replacement(sorted(scales), count)  # the smaller first: less work
+        chains = itertools.combinations_with_replacement(sorted(scales), count)  # smaller scales first: less work
         long_enough = [chain for chain in chains if math.prod(chain) >= factor]
         if long_enough:
             return min(long_enough, key=math.prod)

@@ -1,4 +1,4 @@
-"""Standard input and output as the places of an image, under the names that they have among files."""
+"""Standard input and output as sources and targets of images, with the paths that name them."""
 
 import io
 import os
@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 STDIN = Path("/dev/stdin")
-STDOUT = Path("/dev/stdout")  # with a suffix, such as /dev/stdout.png, in that format
+STDOUT = Path("/dev/stdout")  # a suffix selects the format: /dev/stdout.png
 
-_OPENED = ("/dev/fd/", "/proc/self/fd/")  # what is open already, such as a shell's `<(command)`
+_OPENED = ("/dev/fd/", "/proc/self/fd/")  # streams that are open already, such as a shell's `<(command)`
 _CHUNK = 2**20
 
 
 def is_input_stream(path: Path) -> bool:
-    """Whether a path names what this process was started with, which may be a pipe and is read to its end."""
+    """Whether a path names a stream that this process inherited, which may be a pipe and is read to its end."""
     return path == STDIN or path.as_posix().startswith(_OPENED)
 
 
 def is_stdout(path: Path) -> bool:
-    """Whether a path names standard output, with a suffix or without."""
+    """Whether a path names standard output, with or without a suffix."""
     return path.parent == STDOUT.parent and path.stem == STDOUT.name
 
 
@@ -28,14 +28,14 @@ def read_stream(path: Path, max_bytes: int) -> BinaryIO:
 
     Args:
         path: `STDIN`, or a path such as `/dev/fd/63`.
-        max_bytes: The most to read, since a stream may have no end.
+        max_bytes: The largest number of bytes to read, since a stream may have no end.
 
     Returns:
         The bytes, as a file that can be rewound.
 
     Raises:
-        ValueError: If there are more bytes, or standard input is closed; one line that names it.
-        OSError: If it cannot be read.
+        ValueError: If there are more bytes, or standard input is closed. The message has one line and names the stream.
+        OSError: If the stream cannot be read.
     """
     if path != STDIN:
         with open(path, "rb") as stream:

@@ -1,4 +1,4 @@
-"""Where an image is cut into tiles, and how large these may be."""
+"""Cuts an image into tiles, and chooses their size."""
 
 import itertools
 import math
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from ..machine import free_memory
 
-# A tile's share of memory: the first of these with which the halos add less than WASTE to the work, and never more
-# than a quarter of what is free. Beyond about 96 pixels a side the cost of a pixel is the same in tiles of any size, in
-# TensorFlow and in ncnn (measured at 32 and 64 filters), so that the halo alone decides.
+# Memory for a tile: the first of these with which the halos add less than WASTE to the work, and at most a quarter of
+# the free memory. Beyond about 96 pixels a side the cost of a pixel does not depend on the tile's size, in TensorFlow
+# and in ncnn (measured at 32 and 64 filters), so that only the halo matters.
 BUDGETS = (0.6e9, 1.2e9, 2.4e9, 4.8e9)
 WASTE = 0.14
 
@@ -16,7 +16,7 @@ Slices = tuple[slice, slice]
 
 
 def tiles(height: int, width: int, tile_size: tuple[int, int], halo: int) -> Iterator[tuple[Slices, Slices]]:
-    """Yields (core, context) pairs of 2-D slices: cores tile the image, contexts are `halo` wider within it."""
+    """Yields pairs (core, context) of 2-D slices: cores tile the image, contexts are `halo` wider within it."""
     for core in itertools.product(_spans(height, tile_size[0]), _spans(width, tile_size[1])):
         rows, columns = (
             slice(max(0, span.start - halo), min(side, span.stop + halo))
@@ -26,17 +26,17 @@ def tiles(height: int, width: int, tile_size: tuple[int, int], halo: int) -> Ite
 
 
 def windows(height: int, width: int, window: tuple[int, int], halo: int) -> Iterator[tuple[Slices, Slices]]:
-    """Yields what `tiles` does for a network that takes one size alone: every context is as large as the window.
+    """Yields what `tiles` does, for a network with a fixed input size: every context has the window's size.
 
     Raises:
-        ValueError: The image is smaller, or the window has too little room within the halo for a larger one.
+        ValueError: If the image is smaller, or it is larger and the window leaves no room within the halo.
     """
     axes = []
     for side, size in zip((height, width), window, strict=True):
         if side < size or (side > size and size <= 2 * halo):
-            takes = "none of another size" if side > size else "no smaller image"
+            takes = "cannot take another size" if side > size else "cannot take a smaller image"
             raise ValueError(
-                f"The model was exported for images of {window[1]}x{window[0]} pixels, and takes {takes}. "
+                f"The model was exported for images of {window[1]}x{window[0]} pixels and {takes}. "
                 f"Received: {width}x{height}. Export it without an input size, or with another."
             )
         axes.append(_window_spans(side, size, halo))
@@ -49,11 +49,11 @@ def fit_tiles(height: int, width: int, halo: int, bytes_per_pixel: float, free: 
     """Returns the height and width of the cores that cost the least work within the memory.
 
     Args:
-        height: Of the image, in LR pixels.
-        width: As well.
+        height: Height of the image in LR pixels.
+        width: Width of the image in LR pixels.
         halo: LR pixels of context.
-        bytes_per_pixel: Memory that the runtime takes for one LR pixel of a tile with its context.
-        free: Bytes that there are, such as a GPU's; None for what `free_memory` says.
+        bytes_per_pixel: Memory that the runtime needs for one LR pixel of a tile with its context.
+        free: Free memory in bytes, such as a GPU's. Defaults to `free_memory()`.
     """
     free = free_memory() if free is None else free
     for budget in BUDGETS:
@@ -61,13 +61,13 @@ def fit_tiles(height: int, width: int, halo: int, bytes_per_pixel: float, free: 
         work, core = min(_grids(height, width, halo, pixels), default=(math.inf, None))
         if work <= (1 + WASTE) * height * width:
             break
-    if core is None:  # not even the halo fits: twice the halo is no worse than it must be
+    if core is None:  # not even the halo fits; cores of twice the halo keep the excess small
         core = (2 * halo, 2 * halo)
     return core
 
 
 def _grids(height, width, halo, pixels):
-    """Yields (pixels computed in all, core) for each number of columns, with as few rows as fit."""
+    """Yields (number of computed pixels, core) for each number of columns, with as few rows as fit."""
     for columns in range(1, width + 1):
         core_width = math.ceil(width / columns)
         core_height = _longest_core(height, halo, pixels // _with_halo(core_width, width, halo))
@@ -85,7 +85,7 @@ def _with_halo(core, side, halo):
 
 
 def _longest_core(side, halo, longest):
-    """The longest core that is no longer than `longest` with its halo: on one side if there are two, else on both."""
+    """Returns the longest core that fits in `longest` with its halo: on one side of two cores, on both of more."""
     if longest >= side:
         return side
     if longest - halo >= side / 2:
@@ -94,14 +94,14 @@ def _longest_core(side, halo, longest):
 
 
 def _spans(side, size):
-    """Cuts `side` into the fewest spans of at most `size`, as even as can be."""
+    """Cuts `side` into the fewest spans of at most `size`, as equal as possible."""
     count = math.ceil(side / size)
     edges = [round(i * side / count) for i in range(count + 1)]
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 def _window_spans(side, size, halo):
-    """Spans that cut `side`, each with its window, whose edges are `halo` away unless they are the image's."""
+    """Cuts `side` into spans, each with its window. Window edges are `halo` away unless they are the image's."""
     pairs, start = [], 0
     while start < side:
         first = min(max(0, start - halo), side - size)

@@ -1,4 +1,4 @@
-"""What presets and the files of models are, told without running them.
+"""Descriptions of presets and model files, without running the models.
 
-`info.describe` imports TensorFlow, the list of presets does not.
+`info.describe` imports TensorFlow; the list of presets does not.
 """

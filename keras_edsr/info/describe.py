@@ -1,4 +1,4 @@
-"""`describe`: what a model is, whatever it is in."""
+"""`describe`: describes a model in any format."""
 
 import math
 import os
@@ -21,27 +21,28 @@ _SIZES = ("family", "scales", "num_blocks", "filters", "channels", "residual_sca
 
 
 def describe(model: str | os.PathLike) -> dict[str, Any]:
-    """Says what a model is.
+    """Describes a model without running it.
 
     Args:
-        model: A preset's name, or the path of a preset's folder, a .keras, .pt, .pth, .safetensors, .tflite or .onnx
-            file, a SavedModel's folder (or that of its versions: the last is taken), ncnn's .param, or a folder of
-            those of one model.
+        model: The name of a preset, or the path of a preset's folder, a .keras, .pt, .pth, .safetensors, .tflite or
+            .onnx file, a SavedModel's folder (or a folder of versions, of which the last counts), ncnn's .param, or a
+            folder of the .param files of one model.
 
     Returns:
-        At least `path`, `format`, `family` ("EDSR", "MDSR", or None for another network), `scales`, `num_blocks`,
-        `filters`, `channels`, `residual_scaling`, `parameters`, `halo`, `inputs` and `outputs`, None for what is not
-        known. For a preset also what `list_presets` tells, for a PyTorch checkpoint what `checkpoints.describe` does.
+        A dictionary with at least `path`, `format`, `family` ("EDSR", "MDSR", or None for another network), `scales`,
+        `num_blocks`, `filters`, `channels`, `residual_scaling`, `parameters`, `halo`, `inputs` and `outputs`. Unknown
+        values are None. It also has the keys of `list_presets` for a preset, and those of `checkpoints.describe` for a
+        PyTorch checkpoint.
 
     Raises:
-        ValueError: There is no such preset or file, it is damaged or of another kind, or a package that reads it is
-            not installed; one line.
+        ValueError: If the preset or file does not exist, is damaged or of another kind, or needs a package that is not
+            installed. The message has one line.
     """
     preset, path = locate(model), Path(model)
     if isinstance(preset, Official):
         about = describe_preset(preset.name) | {"format": "preset"}
         if about["path"] is None:
-            about["notes"] = [f"The weights are not here. {how_to_get(preset)}"]
+            about["notes"] = [f"The weights are not on this machine. {how_to_get(preset)}"]
     elif preset is not None:
         about = describe_preset(model) | _of_keras(load_folder(preset)) | {"format": "preset"}
     else:
@@ -62,7 +63,7 @@ def _of_file(path: Path) -> dict[str, Any]:
 
 
 def _last_version(folder: Path) -> Path:
-    """The SavedModel in a folder, or the last of the versions in it, as TensorFlow Serving has them."""
+    """Returns the SavedModel in a folder, or the last of its versions in TensorFlow Serving's layout."""
     versions = sorted((path for path in folder.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
     for path in (folder, *reversed(versions)):
         if (path / "saved_model.pb").is_file():
@@ -82,7 +83,7 @@ def _of_torch(path: Path) -> dict[str, Any]:
 
 
 def _of_keras(model) -> dict[str, Any]:
-    # A model of another kind may have none of these, if it was never called on a tensor of Keras.
+    # A model of another kind may lack these, if it was never called on a Keras tensor.
     inputs, outputs = getattr(model, "inputs", None) or (), getattr(model, "outputs", None) or ()
     names = getattr(model, "output_names", None) or [tensor.name for tensor in outputs]
     about = {
@@ -126,13 +127,13 @@ def _of_contents(file_format: str, contents: Contents) -> dict[str, Any]:
         return about
     sizes = {name: getattr(network, name) for name in ("family", "scales", "num_blocks", "filters", "channels", "halo")}
     parameters = network.parameters
-    if len(used) == 1:  # then also an MDSR with a last convolution for each scale is counted right
+    if len(used) == 1:  # this count is also right for an MDSR with a last convolution for each scale
         parameters = sum(math.prod(kernel) + kernel[-1] for kernel in used[0])
     return about | sizes | {"parameters": parameters}
 
 
 def _join(networks: Sequence[Network | None]) -> Network | None:
-    """The one network that all of these are parts of: an MDSR may be cut by scale."""
+    """Returns the one network of which all of these are parts: an MDSR may be exported scale by scale."""
     found = [network for network in networks if network is not None]
     if not found or len(found) < len(networks):
         return None

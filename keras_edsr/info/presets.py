@@ -1,4 +1,4 @@
-"""What there is to say about presets, without loading or downloading them."""
+"""Descriptions of presets, without loading or downloading them."""
 
 import logging
 import os
@@ -12,10 +12,10 @@ _log = logging.getLogger("keras_edsr")
 
 
 def list_presets() -> list[dict[str, Any]]:
-    """Describes every preset: those that ship, the user's own, the published ones. A damaged one is logged.
+    """Describes every preset: those in the package, the user's own and the published ones. Logs damaged ones.
 
     Returns:
-        As `describe_preset`, for each.
+        What `describe_preset` returns, for each.
     """
     rows = []
     for name in preset_names():
@@ -27,7 +27,7 @@ def list_presets() -> list[dict[str, Any]]:
 
 
 def describe_preset(preset: str | os.PathLike) -> dict[str, Any]:
-    """Says what a preset is.
+    """Describes a preset.
 
     Args:
         preset: A name, or the path of a folder.
@@ -35,10 +35,10 @@ def describe_preset(preset: str | os.PathLike) -> dict[str, Any]:
     Returns:
         `name`, `family`, `scales`, `num_blocks`, `filters`, `channels`, `residual_scaling`, `parameters`, `halo`,
         `source`, `licence`, `psnr` (in dB by test set and scale), `psnr_is` ("published" or "measured"), `path` (None
-        if it is not here) and `url` (None if it can't be downloaded); None for what is not known.
+        if it is not on this machine) and `url` (None if it cannot be downloaded). Unknown values are None.
 
     Raises:
-        ValueError: There is no such preset, or its config.json is damaged; one line.
+        ValueError: If there is no such preset or its config.json is damaged. The message has one line.
     """
     found = locate(preset)
     if found is None:
@@ -65,7 +65,7 @@ def _official(official: Official) -> dict[str, Any]:
 def _folder(folder: Path) -> dict[str, Any]:
     about = read_config(folder)
     config = about["config"]
-    config = config.get("mdsr", config)  # that of a branch has its MDSR's
+    config = config.get("mdsr", config)  # a branch's config contains its MDSR's
     try:
         family = "EDSR" if about["class_name"] == "EDSR" else "MDSR"
         scales = tuple(config["scales"]) if family == "MDSR" else (config["scale"],)
@@ -84,7 +84,7 @@ def _folder(folder: Path) -> dict[str, Any]:
             "url": None,
         }
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise ValueError(f"{folder} is no preset: its config.json lacks something ({error}).") from error
+        raise ValueError(f"{folder} is not a valid preset: its config.json lacks something ({error}).") from error
 
 
 def _check_psnr(psnr: Any) -> dict[str, dict[str, float]] | None:

@@ -1,6 +1,6 @@
-"""Reads what exported networks say about themselves: inputs, outputs and the shapes of their kernels.
+"""Reads the inputs, the outputs and the kernel shapes from exported networks.
 
-Nothing is run. A package that a format needs is imported here when it is needed; one that is missing is named.
+Nothing is run. Packages for single formats are imported only when needed; the error for a missing one names it.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ from .recognise import Kernel
 
 @dataclass
 class Contents:
-    """What a file holds.
+    """What a file contains.
 
     Attributes:
-        kernels: Of the convolutions of each network in it, a list for each; one that is used again counts once.
-        inputs: Dicts of `name`, `shape`, `dtype`, and `signature` where there are several.
+        kernels: Kernel shapes of each network's convolutions, a list for each; a shared kernel counts once.
+        inputs: Dictionaries of `name`, `shape`, `dtype`, and `signature` where there are several.
         outputs: As `inputs`.
-        parameters: How many weights there are, where the format tells.
-        about: What a file that we exported says of the network in it; its kernels need not be the model's.
+        parameters: Number of weights, if the format has it.
+        about: What this package's export wrote about the network; the kernels need not equal the model's then.
     """
 
     kernels: list[list[Kernel]] = field(default_factory=list)
@@ -40,7 +40,7 @@ def read_saved_model(folder: Path) -> Contents:
     """Reads a SavedModel's signatures and the shapes of its variables.
 
     Raises:
-        ValueError: It is damaged; one line.
+        ValueError: If it is damaged. The message has one line.
     """
     import tensorflow as tf
     from tensorflow.core.protobuf import saved_model_pb2
@@ -50,12 +50,12 @@ def read_saved_model(folder: Path) -> Contents:
         graph = saved_model_pb2.SavedModel.FromString(data).meta_graphs[0]
         contents = Contents()
         for name, signature in sorted(graph.signature_def.items()):
-            if not name.startswith("__"):  # those are TensorFlow's own, for loading
+            if not name.startswith("__"):  # those signatures belong to TensorFlow's loader
                 contents.inputs += [_of_tensor_info(tf, name, *item) for item in sorted(signature.inputs.items())]
                 contents.outputs += [_of_tensor_info(tf, name, *item) for item in sorted(signature.outputs.items())]
         nodes = graph.object_graph_def.nodes
         variables = [node.variable for node in nodes if node.WhichOneof("kind") == "variable"]
-    # Not trainable is an optimizer's state. Keras' ExportArchive lists each variable twice.
+    # Untrainable variables are an optimizer's state. Keras' ExportArchive lists each variable twice.
     shapes = {v.name: tuple(dim.size for dim in v.shape.dim) for v in variables if v.trainable}
     contents.kernels = [[shape for shape in shapes.values() if len(shape) == 4]]
     contents.parameters = sum(map(math.prod, shapes.values()))
@@ -71,17 +71,17 @@ def _of_tensor_info(tf, signature, name, info):
 
 
 def read_tflite(path: Path) -> Contents:
-    """Reads the subgraphs of a .tflite file, or of each signature where it has some.
+    """Reads the subgraphs of a .tflite file, or of each signature if it has signatures.
 
     Raises:
-        ValueError: It is damaged; one line.
+        ValueError: If it is damaged. The message has one line.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
     data = _bytes(path)
     with _reading(path, "TensorFlow Lite model"):
         if data[4:8] != b"TFL3":
-            raise ValueError("it does not begin as one")
+            raise ValueError("it does not begin with the signature of one")
         model = schema.Model.GetRootAs(data, 0)
         types = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
         codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
@@ -107,7 +107,7 @@ def read_tflite(path: Path) -> Contents:
 
 
 def _ends_of_tflite(graph, signature, ends, types):
-    """The inputs or the outputs of a subgraph, under the names of a signature if it has one."""
+    """Returns the inputs or the outputs of a subgraph, with the names of its signature if it has one."""
     if signature is None:
         return [_of_tflite(graph.Tensors(i), types) for i in getattr(graph, f"{ends}AsNumpy")()]
     maps = [getattr(signature, ends)(i) for i in range(getattr(signature, f"{ends}Length")())]
@@ -129,7 +129,7 @@ def read_onnx(path: Path) -> Contents:
     """Reads the graph of an .onnx file.
 
     Raises:
-        ValueError: It is damaged, or the package onnx is not installed; one line.
+        ValueError: If it is damaged, or the package onnx is not installed. The message has one line.
     """
     try:
         import onnx
@@ -165,16 +165,16 @@ def _of_onnx(onnx, value):
 
 
 def read_ncnn(path: Path) -> Contents:
-    """Reads the graph of ncnn's .param file, in its text form.
+    """Reads the graph of ncnn's .param file in the text format.
 
     Raises:
-        ValueError: It is damaged, or of the binary form; one line.
+        ValueError: If it is damaged or in the binary format. The message has one line.
     """
     data = _bytes(path)
     with _reading(path, "graph of ncnn"):
         lines = data.decode("ascii").split("\n")
         if lines[0].strip() != "7767517":
-            raise ValueError("it does not begin as one")
+            raise ValueError("it does not begin with the signature of one")
         kernels, made, taken = [], {}, set()
         for line in filter(None, map(str.strip, lines[2:])):
             kind, _, num_inputs, num_outputs, *rest = line.split()
@@ -191,10 +191,10 @@ def read_ncnn(path: Path) -> Contents:
 
 
 def read_ncnn_folder(folder: Path) -> Contents:
-    """Reads every .param of a folder as one model, cut by scale; each file's name stands for a signature.
+    """Reads every .param of a folder as one model, exported scale by scale; the file's name serves as the signature.
 
     Raises:
-        ValueError: As `read_ncnn`.
+        ValueError: If `read_ncnn` raises it.
     """
     whole = Contents()
     for path in sorted(folder.glob("*.param")):
@@ -211,11 +211,11 @@ def _of_ncnn(settings: dict[str, str]) -> Kernel:
     return height, width, weights // (height * width * out), out
 
 
-# === What they share ===
+# === Shared by the formats ===
 
 
 def _tensor(name, shape, dtype, signature=None):
-    """A tensor's description; a size that is not fixed is None, as is a shape of which nothing is known."""
+    """Describes a tensor; a size that is not fixed is None, and so is an unknown shape."""
     if shape is not None:
         shape = [None if size is None or size < 0 else int(size) for size in shape]
     about = {"name": name, "shape": shape, "dtype": dtype}
@@ -230,5 +230,5 @@ def _bytes(path: Path) -> bytes:
 
 
 def _reading(path: Path, kind: str) -> contextlib.AbstractContextManager[None]:
-    """Turns whatever a parser raises into one ValueError that names the file."""
-    return explaining(f"{path} is no {kind} that can be read")
+    """Turns every error of a parser into one ValueError that names the file."""
+    return explaining(f"{path} is not a valid {kind}")

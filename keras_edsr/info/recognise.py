@@ -1,4 +1,4 @@
-"""EDSR or MDSR by the shapes of its kernels, which every format keeps."""
+"""Recognizes EDSR and MDSR by the shapes of their kernels, which every format keeps."""
 
 import itertools
 from collections import Counter
@@ -11,16 +11,16 @@ Kernel = tuple[int, int, int, int]  # height, width, in, out
 
 
 def recognise(kernels: Iterable[Kernel]) -> Network | None:
-    """Tells which network has exactly these kernels.
+    """Returns the network that has exactly these kernels.
 
     Args:
-        kernels: Of all convolutions, in any order, each as often as the network has it.
+        kernels: Kernel shapes of all convolutions, in any order, each as often as it occurs.
 
     Returns:
-        The network; None if it is no EDSR or MDSR.
+        The network; None if it is not an EDSR or an MDSR.
     """
     counts = Counter(kernels)
-    # Each kernel that could be the head, for another could be the tail, is tried: no other choice is to be made.
+    # Try each kernel that could be the head if another is the tail: nothing else is ambiguous.
     for height, width, channels, filters in counts:
         if height == width == 3 and (3, 3, filters, channels) in counts:
             network = _measure(counts, channels, filters)
@@ -43,7 +43,7 @@ def _measure(counts: Counter[Kernel], channels: int, filters: int) -> Network | 
 
 
 def _find_scales(count: int, stages: dict[int, int]) -> tuple[int, ...] | None:
-    """So many scales, all different, whose upsamplers together have these stages."""
+    """Returns `count` different scales whose upsamplers have exactly these stages in all."""
     for scales in itertools.combinations(SCALES, count):
         twos = sum(scale.bit_length() - 1 for scale in scales if scale != 3)
         if stages == {2: twos, 3: int(3 in scales)}:

@@ -1,4 +1,4 @@
-"""What `describe` and `list_presets` tell, as text for people."""
+"""Formats the results of `describe` and `list_presets` as text for people."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ _KEYS = (
 
 
 def page(about: Mapping[str, Any]) -> str:
-    """Returns what `describe` tells: a line for each thing that is known."""
+    """Formats what `describe` returns: a line for each known value."""
     lines = [(key, about[key]) for key in _KEYS if about.get(key) is not None]
     if about["family"] is None:
-        lines.append(("family", "neither EDSR nor MDSR, as far as its kernels tell"))
+        lines.append(("family", "neither EDSR nor MDSR, according to its kernels"))
     for test_set, scales in (about.get("psnr") or {}).items():
         values = ", ".join(f"{scale} {value:.2f} dB" for scale, value in scales.items())
         lines.append(("psnr", f"{test_set}: {values}, {about['psnr_is']}"))
@@ -25,7 +25,7 @@ def page(about: Mapping[str, Any]) -> str:
 
 
 def table(presets: Sequence[Mapping[str, Any]]) -> str:
-    """Returns what `list_presets` tells: a line for each preset, then where they are from."""
+    """Formats what `list_presets` returns: a line for each preset, then their sources."""
     test_sets = list(dict.fromkeys(test_set for preset in presets for test_set in preset["psnr"] or {}))
     rows = [["preset", "family", "scales", "parameters", "here", *test_sets]]
     for preset in presets:
@@ -39,7 +39,7 @@ def table(presets: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _origins(presets):
-    """One line for all presets of one origin."""
+    """Yields one line for all presets with the same source."""
     names: dict[tuple, list[str]] = {}
     for preset in presets:
         names.setdefault((preset["psnr_is"], preset["source"], preset["licence"]), []).append(preset["name"])

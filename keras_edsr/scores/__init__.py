@@ -1,4 +1,4 @@
-"""How near an image is to another: PSNR and SSIM in NumPy, and what each protocol compares."""
+"""PSNR and SSIM in NumPy, and what each evaluation protocol compares."""
 
 from .measures import MAX_PSNR, Image, psnr, ssim
 from .protocols import PROTOCOLS, Scores, as_compared, border, check_request, means, score, smallest_side

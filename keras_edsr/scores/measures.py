@@ -1,4 +1,4 @@
-"""PSNR and SSIM in double precision: the numbers of `evaluate`, of training's validation and of export's check."""
+"""PSNR and SSIM in double precision, as `evaluate`, training's validation and export's check use them."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..image_ops import PEAK
 
-MAX_PSNR = 100.0  # dB: what two equal images count, where the formula says infinity
+MAX_PSNR = 100.0  # dB; the score of two equal images, whose PSNR is infinite
 
 # Wang et al., "Image quality assessment", 2004, section III.
 SSIM_WINDOW = 11
@@ -16,23 +16,29 @@ SSIM_SIGMA = 1.5
 SSIM_C1 = (0.01 * PEAK) ** 2
 SSIM_C2 = (0.03 * PEAK) ** 2
 
-SSIM_ROWS = 32  # at a time, so that the maps of a large image stay in the cache
+SSIM_ROWS = 32  # rows at a time, so that the maps of a large image stay in the processor's cache
 
 Image = NDArray[Any]
 
 
 def psnr(sr: Image, hr: Image) -> float:
-    """Peak signal-to-noise ratio in dB: `10 log10(255^2 / MSE)`, over all pixels and channels.
+    """Computes the peak signal-to-noise ratio in dB: `10 log10(255^2 / MSE)`, over all pixels and channels.
 
     Args:
         sr: Array of any shape in 0..255.
         hr: Array of the same shape.
 
     Returns:
-        Infinity for two equal images, as scikit-image.
+        PSNR in dB; infinity for two equal images, as in scikit-image.
 
     Raises:
         ValueError: If the shapes differ.
+
+    Examples:
+        >>> import numpy as np
+        >>> hr = np.zeros((12, 12), "uint8")
+        >>> round(psnr(hr + 1, hr), 2)  # an error of 1 gray level
+        48.13
     """
     check_same_shape(sr, hr)
     error = np.asarray(sr, np.float64) - np.asarray(hr, np.float64)
@@ -41,14 +47,14 @@ def psnr(sr: Image, hr: Image) -> float:
 
 
 def ssim(sr: Image, hr: Image) -> float:
-    """Structural similarity with a Gaussian window of 11x11, only where it lies within the image.
+    """Computes the structural similarity with a Gaussian window of 11x11, where it lies within the image.
 
     Args:
-        sr: `(height, width)` or `(height, width, channels)` in 0..255, 11 pixels a side at least.
+        sr: Array `(height, width)` or `(height, width, channels)` in 0..255, with at least 11 pixels a side.
         hr: Array of the same shape.
 
     Returns:
-        The mean over pixels, and over channels, each compared on its own.
+        The mean over pixels and over channels, each compared separately.
 
     Raises:
         ValueError: If the shapes differ or are smaller than the window.
@@ -61,10 +67,9 @@ def ssim(sr: Image, hr: Image) -> float:
     rows, columns = height - SSIM_WINDOW + 1, width - SSIM_WINDOW + 1
     if min(rows, columns) < 1:
         raise ValueError(
-            f"SSIM needs {SSIM_WINDOW} pixels a side within the border. "
-            f"Received: {height}x{width}. Take a larger image."
+            f"SSIM needs {SSIM_WINDOW} pixels a side within the border. Received: {height}x{width}. Use a larger image."
         )
-    # Channels lie side by side: a step of one pixel along the width is `channels` values long.
+    # Channels are interleaved: a step of one pixel along the width is `channels` values long.
     sr, hr = np.reshape(sr, (height, -1)), np.reshape(hr, (height, -1))
     total = 0.0
     for row in range(0, rows, SSIM_ROWS):
@@ -74,7 +79,7 @@ def ssim(sr: Image, hr: Image) -> float:
 
 
 def ssim_window() -> list[float]:
-    """The weights of SSIM's Gaussian window along one dimension: 11 numbers that sum to 1."""
+    """Returns the weights of SSIM's Gaussian window along one dimension: 11 numbers that sum to 1."""
     middle = SSIM_WINDOW // 2
     weights = [math.exp(-0.5 * ((i - middle) / SSIM_SIGMA) ** 2) for i in range(SSIM_WINDOW)]
     return [weight / sum(weights) for weight in weights]
@@ -88,14 +93,14 @@ def _ssim_map(x: Image, y: Image, channels: int) -> NDArray[np.float64]:
 
     mean_x, mean_y = mean(x), mean(y)
     squares, product = mean_x**2 + mean_y**2, mean_x * mean_y
-    variances = mean(x * x + y * y) - squares  # of x and of y: only their sum is needed
+    variances = mean(x * x + y * y) - squares  # of x plus y: only the sum is needed
     covariance = mean(x * y) - product
     luminance = (2 * product + SSIM_C1) / (squares + SSIM_C1)
     return luminance * (2 * covariance + SSIM_C2) / (variances + SSIM_C2)
 
 
 def _window_mean(image: Image, step: int) -> NDArray[np.float64]:
-    """SSIM's window along the first axis: values `step` apart, `(n, m)` to `(n - 10 * step, m)`."""
+    """Applies SSIM's window along the first axis to values `step` apart, `(n, m)` to `(n - 10 * step, m)`."""
     weights = ssim_window()
     middle = SSIM_WINDOW // 2
     length = len(image) - 2 * middle * step
@@ -105,7 +110,7 @@ def _window_mean(image: Image, step: int) -> NDArray[np.float64]:
 
     total = weights[middle] * shifted(middle)
     pair = np.empty_like(total)
-    for i in range(middle):  # the window is symmetric: half the products
+    for i in range(middle):  # the window is symmetric: this takes half the products
         np.add(shifted(i), shifted(SSIM_WINDOW - 1 - i), out=pair)
         pair *= weights[i]
         total += pair
@@ -113,9 +118,9 @@ def _window_mean(image: Image, step: int) -> NDArray[np.float64]:
 
 
 def check_same_shape(sr: Image, hr: Image) -> None:
-    """Raises ValueError if two images have not one shape."""
+    """Raises ValueError unless the two images have the same shape."""
     if np.shape(sr) != np.shape(hr):
         raise ValueError(
-            f"Two images to compare must have one shape. Received: sr of {np.shape(sr)} and hr of "
+            f"Images to compare must have the same shape. Received: sr of {np.shape(sr)} and hr of "
             f"{np.shape(hr)}. Crop the HR image to a multiple of the scale."
         )

@@ -1,10 +1,10 @@
-"""What of two images a protocol compares, and its scores.
+"""The evaluation protocols: what each compares, and the scores.
 
-`benchmark` (Set5, Set14, B100, Urban100): BT.601's luma of the 8-bit images, not rounded; as many
-pixels left out along the border as the scale. `div2k` (DIV2K 0801-0900): RGB, all channels in one
-mean; scale + 6 pixels left out, as both official programs do (their README says + 2). PSNR with a
-peak of 255 and SSIM (Gaussian 11x11, sigma 1.5, 'valid', channels averaged).
-The paper's SSIM on DIV2K is another one, volumetric, and can't be compared.
+`benchmark` (Set5, Set14, B100, Urban100) compares BT.601's luma of the 8-bit images, not rounded, without a border of
+`scale` pixels. `div2k` (DIV2K 0801-0900) compares RGB with all channels in one mean, without a border of `scale + 6`
+pixels: both official programs exclude so many, although their README says `scale + 2`. PSNR has a peak of 255. SSIM has
+a Gaussian window (11x11, sigma 1.5, 'valid') and averages the channels. The paper's SSIM on DIV2K is a volumetric
+one, which is not comparable.
 """
 
 import math
@@ -27,17 +27,17 @@ class Scores(NamedTuple):
 
 
 def score(sr: Image, hr: Image, scale: int, protocol: str = "benchmark") -> Scores:
-    """PSNR and SSIM of one image by a protocol.
+    """Computes PSNR and SSIM of one image by a protocol.
 
     Args:
-        sr: `(height, width)` gray or `(height, width, 3)` RGB, uint8 in 0..255: after the rounding.
+        sr: Array `(height, width)` gray or `(height, width, 3)` RGB, uint8 in 0..255.
         hr: The original, of the same shape.
-        scale: Integer; the border that is left out depends on it.
+        scale: Integer; the border that the protocol excludes depends on it.
         protocol: `"benchmark"` or `"div2k"`.
 
     Returns:
-        PSNR in dB, 100 at most (two equal images; infinity would drown every mean and is no JSON),
-        and SSIM.
+        PSNR in dB, at most 100 (for two equal images: JSON cannot express infinity, and no mean could include it), and
+        SSIM.
 
     Raises:
         ValueError: If the shapes differ, the image is too small for the border, or `protocol` is
@@ -50,30 +50,30 @@ def score(sr: Image, hr: Image, scale: int, protocol: str = "benchmark") -> Scor
 
 
 def means(scores: Sequence[Scores]) -> Scores:
-    """The mean PSNR and the mean SSIM of images."""
+    """Returns the mean PSNR and the mean SSIM of images."""
     return Scores(*(math.fsum(values) / len(scores) for values in zip(*scores, strict=True)))
 
 
 def border(scale: int, protocol: str) -> int:
-    """How many pixels a protocol leaves out on each side."""
+    """Returns how many pixels a protocol excludes on each side."""
     return scale if protocol == "benchmark" else scale + 6
 
 
 def smallest_side(scale: int, protocol: str) -> int:
-    """How many pixels a side an HR image must have, so that SSIM's window fits within the border."""
+    """Returns how many pixels a side an HR image needs, so that SSIM's window fits within the border."""
     return SSIM_WINDOW + 2 * border(scale, protocol)
 
 
 def as_compared(image: Image, protocol: str) -> Image:
-    """The values of an 8-bit image that a protocol compares: luma in float64, or the image as it is."""
+    """Returns the values of an 8-bit image that a protocol compares: luma in float64, or the image itself."""
     return luma(image) if protocol == "benchmark" else image
 
 
 def check_request(scale: Any, protocol: Any) -> None:
-    """Makes sure that a scale and a protocol are such.
+    """Checks a scale and a protocol.
 
     Raises:
-        ValueError: The scale is no positive integer, or the protocol is unknown.
+        ValueError: If the scale is not a positive integer or the protocol is unknown.
     """
     whole = isinstance(scale, (int, np.integer)) and not isinstance(scale, bool)
     if not whole or scale < 1:

@@ -1,4 +1,4 @@
-"""Training as the paper did it: `TrainConfig` says what, `train` does it."""
+"""Training by the paper's recipe: `TrainConfig` describes a run, `train` runs it."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: scalars, and pictures of the validation images."""
+"""Writes a run's scalars and pictures of the validation images for TensorBoard."""
 
 import os
 from pathlib import Path
@@ -10,11 +10,11 @@ from ..imresize import imresize
 
 PICTURES = 4  # validation images at each scale; more would make the log files large
 SIDE = 64  # LR pixels of a picture's side
-BLOCK = 16  # HR pixels: the place is sought on a grid as coarse as this
+BLOCK = 16  # HR pixels: step of the grid on which the place is searched
 
 
 class Board:
-    """Writes the scalars and pictures of each epoch under `logs`; opened when there is something to write.
+    """Writes the scalars and pictures of each epoch under `logs`; creates the files with the first epoch.
 
     Args:
         logs: Folder for `tensorboard --logdir`.
@@ -28,12 +28,12 @@ class Board:
         """Writes one epoch.
 
         Args:
-            row: Values by name; "step" is where they belong.
-            images_per_second: Patches trained a second.
-            pictures: uint8 `(h, w, 3)` by name.
+            row: Values by name; "step" is their step.
+            images_per_second: Patches per second of training.
+            pictures: Arrays, uint8 `(h, w, 3)`, by name.
 
         Raises:
-            OSError: The files cannot be written.
+            OSError: If the files cannot be written.
         """
         try:
             self._write(row, images_per_second, pictures)
@@ -42,7 +42,7 @@ class Board:
 
     def _write(self, row, images_per_second, pictures):
         if self._writer is None:
-            self._writer = tf.summary.create_file_writer(os.fsencode(self._logs))  # bytes: it need not be UTF-8
+            self._writer = tf.summary.create_file_writer(os.fsencode(self._logs))  # the path may not be UTF-8
         scalars = {**row, "images_per_second": images_per_second}
         step = scalars.pop("step")
         with self._writer.as_default(step=step):
@@ -54,22 +54,22 @@ class Board:
 
 
 def _in_utf8(name: str) -> str:
-    """A file's name as TensorBoard can show it: bytes that are not UTF-8 are escaped."""
+    """Escapes the bytes of a file's name that are not UTF-8, so that TensorBoard shows it."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def comparison(lr: np.ndarray, sr: np.ndarray, hr: np.ndarray) -> np.ndarray:
-    """Returns LR, bicubic, SR, HR and |SR - HR| side by side, at the place that bicubic fails most.
+    """Returns LR, bicubic, SR, HR and |SR - HR| side by side, at the place with the largest bicubic error.
 
-    The place depends on `lr` and `hr` alone, so it is the same in each epoch. The error is shown four times as large.
+    The place depends only on `lr` and `hr`, so it is the same in each epoch. The error is multiplied by four.
 
     Args:
-        lr: uint8 `(h, w, c)`, as are the others.
-        sr: At the scale times its size.
-        hr: At the scale times its size.
+        lr: Array, uint8 `(h, w, c)`.
+        sr: Array, uint8, of `scale` times the size of `lr`.
+        hr: Array, uint8, of `scale` times the size of `lr`.
 
     Returns:
-        uint8 `(side, 5 * side, c)`, side at most `SIDE * scale`.
+        Array, uint8 `(side, 5 * side, c)`, with a side of at most `SIDE * scale`.
     """
     scale = hr.shape[0] // lr.shape[0]
     bicubic = imresize(lr, scale)

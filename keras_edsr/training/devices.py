@@ -1,4 +1,4 @@
-"""The devices and machines that share a training, and what must be the same on all of them."""
+"""Sets up the devices and machines that share a training run, and checks that they agree."""
 
 import dataclasses
 import functools
@@ -19,15 +19,15 @@ from .run import RunFolder
 
 logger = logging.getLogger("keras_edsr")
 
-FOLDER_SECONDS = 60  # after which a new file is seen on all machines; NFS tells of one after up to half of that
+FOLDER_SECONDS = 60  # time until all machines must see a new file; NFS may need up to half of it
 
 
 def join_workers(config: TrainConfig) -> Workers:
-    """Returns the workers that TF_CONFIG names, when all of them are there; without it, this process alone.
+    """Returns the workers that TF_CONFIG names, once all are connected; without TF_CONFIG, this process alone.
 
     Raises:
-        ValueError: TF_CONFIG or `config.devices` do not fit.
-        ConnectionError: The other workers did not come.
+        ValueError: If TF_CONFIG is not valid, or `config.devices` does not match the devices and the batch.
+        ConnectionError: If the other workers do not connect.
     """
     cluster = read_cluster(os.environ.get("TF_CONFIG"))
     if cluster is None:
@@ -37,8 +37,8 @@ def join_workers(config: TrainConfig) -> Workers:
     each = config.devices or max(1, here)
     if each > max(1, here) or config.batch_size % (count * each):
         raise ValueError(
-            f"On {count} workers `devices` counts the GPUs of each, at most the {max(1, here)} that are here, and all "
-            f"together must divide the batch of {config.batch_size}. Received: devices={each}."
+            f"On {count} workers `devices` must be at most the {max(1, here)} GPUs of each, and the number of all "
+            f"devices must divide the batch of {config.batch_size}. Received: devices={each}."
         )
     logger.info("Worker %d of %d: waiting for %s.", cluster.index, count, ", ".join(cluster.addresses))
     workers = Workers(connect(cluster, min(each, here)), cluster)
@@ -58,7 +58,7 @@ def _strategy(config):
     count = config.devices or max(1, len(gpus))
     if count > len(available) or config.batch_size % count:
         raise ValueError(
-            f"`devices` must be at most the {len(available)} that are here, and divide the batch of "
+            f"`devices` must be at most the {len(available)} of this machine, and must divide the batch of "
             f"{config.batch_size}. Received: devices={count}."
         )
     if count == 1:
@@ -68,15 +68,15 @@ def _strategy(config):
 
 @functools.cache
 def _mirrored(devices):
-    # One for the process: a second one counts its collectives from zero again, and TensorFlow aborts.
+    # One strategy a process: a second would count its collectives from zero again, and TensorFlow aborts.
     return tf.distribute.MirroredStrategy(devices)
 
 
 def check_start(workers: Workers, config: TrainConfig, run: RunFolder, batches: PatchSampler) -> None:
-    """Checks that all workers begin the same run, from the same step, with the same images.
+    """Checks that all workers start the same run, from the same step, with the same images.
 
     Raises:
-        ValueError: They do not; the message says what differs, and where.
+        ValueError: If they do not. The message names the difference and the workers.
     """
     if workers.count == 1:
         return
@@ -90,19 +90,19 @@ def check_start(workers: Workers, config: TrainConfig, run: RunFolder, batches: 
             "images to train on": _digest_of_images(batches),
             "checkpoint in `output`": _digest_of_file(run.checkpoint),
         },
-        "Start each with the same command and packages, `output` being a folder that all share.",
+        "Start each with the same command and packages, and with a shared folder as `output`.",
     )
 
 
 def check_folder(workers: Workers, run: RunFolder) -> None:
-    """Checks that all workers see the folder that the chief has made.
+    """Checks that all workers see the folder that the chief made.
 
     Raises:
-        ValueError: One does not.
+        ValueError: If one does not.
     """
     if workers.count == 1:
         return
-    workers.any(False)  # the chief has made it
+    workers.any(False)  # waits until the chief has made it
     patience = time.monotonic() + FOLDER_SECONDS
     while not run.config.exists() and time.monotonic() < patience:
         time.sleep(0.5)
@@ -112,7 +112,7 @@ def check_folder(workers: Workers, run: RunFolder) -> None:
 
 
 def _digest_of_images(batches: PatchSampler) -> str:
-    """Of their names and sizes, and of the pixels of one batch: to look at all would be to read a memory map whole."""
+    """Digests names, sizes, and the pixels of one batch: reading all pixels would load the whole memory map."""
     pairs = batches.pairs
     sizes = [pairs.hr(i, scale).shape for scale in pairs.scales for i in range(len(pairs))]
     digest = hashlib.sha256(json.dumps([pairs.names, sizes]).encode())

@@ -1,4 +1,4 @@
-"""The folder of a run: its configuration, its checkpoint, its weights."""
+"""The folder of a run, with its configuration, its checkpoint and its weights."""
 
 import contextlib
 import dataclasses
@@ -19,18 +19,18 @@ from .config import TrainConfig
 
 logger = logging.getLogger("keras_edsr")
 
-# These change where a run ends or who watches it, not the steps that it has taken.
+# These change where a run ends and where it is stored, not the steps that it has taken.
 _MAY_CHANGE = {"output", "steps"}
 
 
 @dataclasses.dataclass
 class Progress:
-    """How far a run is. All of it is in the checkpoint, so that a resumed run continues exactly.
+    """The state of a run beside its variables. The checkpoint has all of it, so a resumed run continues exactly.
 
     Attributes:
-        step: Batches drawn so far, skipped ones included.
-        history: One dict per epoch of `checkpoint_every` steps.
-        best: The best validation PSNR (dB) so far, None before the first.
+        step: Number of batches drawn so far, including skipped ones.
+        history: One dictionary for each epoch of `checkpoint_every` steps.
+        best: The best validation PSNR (dB) so far; None before the first validation.
     """
 
     step: int = 0
@@ -39,11 +39,11 @@ class Progress:
 
 
 class RunFolder:
-    """The files of one run.
+    """The files of a run.
 
-    `config.json`; `starts.jsonl`, a line for each start with its command, date and versions; `checkpoint.npz` (weights,
-    optimizer, metrics, progress: one file, replaced whole); `history.json`; `best.keras`; `last.keras`; and `logs/` for
-    TensorBoard.
+    `config.json`; `starts.jsonl`, with a line for each start (command, date and versions); `checkpoint.npz` (weights,
+    optimizer, metrics and progress in one file, replaced by an atomic write); `history.json`; `best.keras`;
+    `last.keras`; and `logs/` for TensorBoard.
     """
 
     def __init__(self, path):
@@ -57,10 +57,10 @@ class RunFolder:
         self.logs = self.path / "logs"
 
     def check(self, config: TrainConfig) -> None:
-        """Checks that `config` can be trained here; before anything that takes time.
+        """Checks that the folder can take the run of `config`, before anything that takes time.
 
         Raises:
-            ValueError: The folder holds another run, or something that is no run.
+            ValueError: If the folder contains another run or other files.
         """
         if self.config.exists():
             _check_same(TrainConfig.load(self.config), config, self.path)
@@ -73,22 +73,22 @@ class RunFolder:
             raise ValueError(f"`output` must be a folder. Received: {self.path}, which is a file.")
 
     def held(self) -> contextlib.AbstractContextManager[None]:
-        """Makes the folder, and keeps other processes from training here until the block ends.
+        """Makes the folder, and keeps other processes from training in it until the block ends.
 
-        Not on file systems without locks.
+        Does not work on file systems without locks.
 
         Raises:
-            ValueError: Another process trains here.
+            ValueError: If another process trains in the folder.
         """
         message = f"Another process trains in {self.path}. Wait until it ends, or name another folder."
         return locked(self.path, message)
 
     def open(self, config: TrainConfig, workers: int = 1) -> None:
-        """Makes the folder, or takes up the one that is there, and notes this start in it. Hold it meanwhile.
+        """Makes the folder or reuses it, and records this start. The caller must hold the folder.
 
         Args:
             config: The run.
-            workers: How many processes train it together.
+            workers: Number of processes that train it together.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         for path in leftovers(self.path):
@@ -101,7 +101,7 @@ class RunFolder:
         return not all(is_lock(path) for path in set(self.path.iterdir()) - set(leftovers(self.path)))
 
     def save(self, arrays: dict[str, list], progress: Progress) -> None:
-        """Writes the checkpoint whole: the one before stays until the new one is complete."""
+        """Writes the checkpoint atomically: the earlier one stays until the new one is complete."""
         values: dict[str, Any] = {
             f"{group}/{i}": np.asarray(array) for group, members in arrays.items() for i, array in enumerate(members)
         }
@@ -111,21 +111,22 @@ class RunFolder:
         self._save_history(progress)
 
     def load(self, variables: dict[str, list], mend: bool = True) -> Progress:
-        """Reads the checkpoint into `variables`, groups of variables as given to `save`.
+        """Reads the checkpoint into `variables`, the groups that the caller passed to `save`.
 
         Args:
             variables: Groups of variables.
-            mend: Whether to write history.json again: the last start may have been killed between the two files.
+            mend: Boolean, whether to write history.json again: the last process may have died before it wrote that
+                file.
 
         Raises:
-            ValueError: There is a checkpoint that cannot be read, or one of another model.
+            ValueError: If there is a checkpoint that cannot be read, or one of another model.
         """
         if not self.checkpoint.exists():
             return Progress()
         progress, values = self._read()
         wanted = {f"{group}/{i}": v for group, vs in variables.items() for i, v in enumerate(vs)}
         if set(wanted) != set(values) or any(values[k].shape != wanted[k].shape for k in wanted):
-            raise ValueError(f"{self.checkpoint} is of another model or recipe than config.json says.")
+            raise ValueError(f"{self.checkpoint} is of another model or recipe than its config.json.")
         for name, variable in wanted.items():
             variable.assign(values[name])
         if mend:
@@ -140,7 +141,7 @@ class RunFolder:
         except Exception as error:  # numpy, zipfile, zlib and json raise many kinds
             raise ValueError(
                 f"{self.checkpoint} cannot be read: {reason(error)}. "
-                "Delete it to begin again from the first step, or name another folder."
+                "Delete it to start again from the first step, or name another folder."
             ) from error
 
     def _save_history(self, progress: Progress) -> None:
@@ -169,5 +170,5 @@ def _check_same(old: TrainConfig, new: TrainConfig, path: Path) -> None:
     if changed:
         raise ValueError(
             f"`output` holds a run with other settings: {path}. Changed: {', '.join(changed)}. "
-            "Give the same settings to go on with it, or name another folder."
+            "Pass the same settings to resume it, or name another folder."
         )

@@ -12,10 +12,10 @@ PROTOCOL = "benchmark"
 
 
 def check_validation(pairs: ImagePairs) -> None:
-    """Checks that the images can be scored: better before training than after the first epoch.
+    """Checks before training that the images can be scored.
 
     Raises:
-        ValueError: An image is too small; it is named.
+        ValueError: If an image is too small. The message names it.
     """
     for scale in pairs.scales:
         needed = smallest_side(scale, PROTOCOL)
@@ -24,23 +24,23 @@ def check_validation(pairs: ImagePairs) -> None:
             if min(height, width) < needed:
                 raise ValueError(
                     f"{name} in {pairs.origin} is too small to validate on: {height}x{width}, and SSIM at scale "
-                    f"{scale} needs {needed} pixels a side. Take it out of the folder."
+                    f"{scale} needs {needed} pixels a side. Remove it from the folder."
                 )
 
 
 def validate(
     model, pairs, show: Callable[[str, np.ndarray, np.ndarray, np.ndarray], None] | None = None
 ) -> dict[str, float]:
-    """Scores `model` on whole images, as uint8, as they would be saved.
+    """Scores `model` on whole images, as the uint8 images that `upscale` would save.
 
     Args:
         model: An `EDSR` or `MDSR`.
-        pairs: `ImagePairs` at its scales.
+        pairs: `ImagePairs` at the model's scales.
         show: Function `(name, lr, sr, hr)`, called with each image; the name ends in the scale.
 
     Returns:
-        `val_psnr` (dB) and `val_ssim`, means over the images; of several scales the means over those, and for each
-        scale `val_psnr_x2`, `val_ssim_x2`, ….
+        `val_psnr` (dB) and `val_ssim`, means over the images. For several scales these are means over the scales, and
+        `val_psnr_x2`, `val_ssim_x2`, … are the values of each scale.
     """
     found = {}
     for scale in pairs.scales:
