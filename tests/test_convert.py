@@ -218,7 +218,7 @@ def test_info_lists_the_presets(weights):
     assert rows["mine"] == ["mine", "MDSR", "2,", "3", f"{model.count_params():,}", "yes"]
     text = run("info").stdout
     assert "licence: code MIT; none is stated for the weights" in text
-    assert f"Weights are looked for in {weights}" in text
+    assert f"Folder of weights, also for downloads: {weights}" in text
 
 
 def test_the_list_is_json_too(weights):

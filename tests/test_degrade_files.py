@@ -110,8 +110,8 @@ def test_a_clean_evaluation_has_no_degradation(hr):
     ("arguments", "status", "message"),
     [
         (("--degradation", "photos"), 1, "A degradation must be one of"),
-        (("--degradation", "photo", "--lr", "x"), 2, "either --lr or --degradation"),
-        (("--seed", "1"), 2, "--seed is for --degradation"),
+        (("--degradation", "photo", "--lr", "x"), 2, "Pass --lr or --degradation"),
+        (("--seed", "1"), 2, "--seed needs --degradation"),
     ],
 )
 def test_what_does_not_fit_is_said(hr, arguments, status, message):

@@ -101,7 +101,7 @@ def test_a_damaged_preset_is_left_out_and_told(weights, tmp_path, monkeypatch, c
     labels = [choice.label for choice in list_choices()]
     assert "whole" in labels
     assert "bare" not in labels
-    assert "bare is left out" in caplog.text
+    assert "Skipping the preset bare" in caplog.text
 
 
 def test_models_are_named_apart(presets):

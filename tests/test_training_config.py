@@ -66,8 +66,8 @@ def test_an_mdsr_has_a_tuple_of_scales_an_edsr_one(model, scale, kept, scales):
         ({"learning_rate": float("nan")}, "`learning_rate` must be positive"),
         ({"learning_rate": "high"}, "`learning_rate` must be positive"),
         ({"final_learning_rate": -1e-6}, "`final_learning_rate` must be 0 or more"),
-        ({"final_learning_rate": 1e-5}, "`final_learning_rate` is for schedule='cosine'.*Received: .*halving.*=1e-05"),
-        ({"schedule": "cosine", "halve_every": 5}, "`halve_every` is for schedule='halving'.*Received: .*cosine.*=5"),
+        ({"final_learning_rate": 1e-5}, "`final_learning_rate` needs schedule='cosine'.*Received: .*halving.*=1e-05"),
+        ({"schedule": "cosine", "halve_every": 5}, "`halve_every` needs schedule='halving'.*Received: .*cosine.*=5"),
         ({"beta_1": 1}, r"`beta_1` must be in \[0, 1\)"),
         ({"beta_2": -0.1}, r"`beta_2` must be in \[0, 1\)"),
         ({"epsilon": 0}, "`epsilon` must be positive"),
@@ -80,8 +80,8 @@ def test_an_mdsr_has_a_tuple_of_scales_an_edsr_one(model, scale, kept, scales):
         ({"skip_small": 1}, "`skip_small` must be true or false"),
         ({"precision": 16}, "`precision` must be the name of a dtype policy"),
         ({"hr": 5}, "`hr` must be a path"),
-        ({"hr": None}, "give either `hr`.* or `div2k`"),
-        ({"div2k": "DIV2K"}, "give either `hr`.* or `div2k`"),
+        ({"hr": None}, "Pass either `hr`.* or `div2k`"),
+        ({"div2k": "DIV2K"}, "Pass either `hr`.* or `div2k`"),
         ({"hr": None, "div2k": "DIV2K", "lr": "lr"}, r"`lr` must come with `hr`.*lr='lr' alone"),
         ({"validation_lr": "lr"}, "`validation_lr` must come with `validation`"),
         ({"degradation": "unknown"}, "`degradation` must be bicubic without `div2k`.* as `lr`"),
@@ -155,11 +155,11 @@ def test_settings_that_an_older_file_lacks_have_their_defaults(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no training configuration"),
-        ("[1]", "is no training configuration"),
-        ("3", "is no training configuration"),
-        ('{"hr": "photos"}', "it names no output"),
-        ('{"output": "run", "hr": "x", "colour": 1, "blur": 2}', "settings that do not exist: blur, colour"),
+        ("", "is not a valid training configuration"),
+        ("[1]", "is not a valid training configuration"),
+        ("3", "is not a valid training configuration"),
+        ('{"hr": "photos"}', "it has no `output`"),
+        ('{"output": "run", "hr": "x", "colour": 1, "blur": 2}', "unknown settings: blur, colour"),
         ('{"output": "run", "hr": "x", "steps": "many"}', "`steps` must be a positive integer"),
     ],
 )
@@ -170,5 +170,5 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path, text, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"missing\.json is no training configuration"):
+    with pytest.raises(ValueError, match=r"missing\.json is not a valid training configuration"):
         TrainConfig.load(tmp_path / "missing.json")

@@ -243,7 +243,7 @@ def test_what_a_killed_start_left_half_written_is_no_obstacle_and_is_removed(tmp
 
 def test_a_configuration_that_cannot_be_read_is_named(run):
     run.config.write_text("{")
-    with pytest.raises(ValueError, match=r"config\.json is no training configuration"):
+    with pytest.raises(ValueError, match=r"config\.json is not a valid training configuration"):
         run.check(config())
 
 

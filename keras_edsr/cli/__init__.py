@@ -1,7 +1,7 @@
-"""The door: each command has a file here; it parses, calls one verb and prints.
+"""The command line. Each command has a module here that parses options, calls one function and prints.
 
-Results go to stdout, progress and logs to stderr. Exit 0 done, 1 failed, 2 wrongly called.
-TensorFlow is imported inside the commands, so that `--help` answers at once.
+Results go to stdout, progress and logs to stderr. The exit status is 0 (done), 1 (failed) or 2 (wrong usage).
+The commands import TensorFlow when they run, so that `--help` is instant.
 """
 
 import io
@@ -26,20 +26,20 @@ from ._upscale import upscale
 
 
 class Door(click.Group):
-    """A group whose commands end with one line and exit 1 when a verb refuses."""
+    """A group whose commands print one line and exit with status 1 on an error of the input."""
 
     def invoke(self, ctx):
-        """Runs the command that was named."""
+        """Runs the command that the user named."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # the reader, such as `head`, has enough: click knows what to do
+            raise  # the reader, such as `head`, has closed the pipe: click handles this
         except (ValueError, OSError, ArithmeticError) as error:
             raise click.ClickException(one_line(error)) from error
 
 
 class _Stderr(logging.Handler):
-    """Writes to `sys.stderr` as it is when a line comes: above a progress bar while there is one."""
+    """Writes to the current `sys.stderr`, which a progress bar replaces to keep lines above itself."""
 
     def emit(self, record):
         print(self.format(record), file=sys.stderr)
@@ -47,13 +47,13 @@ class _Stderr(logging.Handler):
 
 @click.group(cls=Door, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="keras-edsr")
-@click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors on stderr.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only warnings and errors to standard error.")
 def main(quiet):
-    """EDSR and MDSR: single-image super-resolution (Lim et al., CVPRW 2017)."""
+    """Train, run and export EDSR and MDSR, networks for image super-resolution (Lim et al., 2017)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are printed as they are, UTF-8 or not
-    if not logger.handlers:  # a second call in one process, as in tests
+        sys.stdout.reconfigure(errors="surrogateescape")  # prints names of files unchanged, UTF-8 or not
+    if not logger.handlers:  # False for a second call in one process, as in tests
         logger.addHandler(_Stderr())
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
 

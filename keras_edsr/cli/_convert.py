@@ -2,23 +2,37 @@
 
 import click
 
+from ._help import Command, option
 from ._shared import import_tensorflow
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "keras-edsr convert edsr_baseline_x2.pt edsr_baseline_x2.keras",
+        "keras-edsr convert runs/photos/best.keras best.pth --layout basicsr",
+    ),
+)
 @click.argument("source", metavar="IN", type=click.Path())
 @click.argument("target", metavar="OUT", type=click.Path())
-@click.option(
+@option(
     "--layout",
+    group="PyTorch",
     type=click.Choice(["edsr-pytorch", "basicsr", "super-image"]),
-    help="Names of the tensors. Default: found out; to write, edsr-pytorch.",
+    help="Names of the tensors. Default: detected when reading, edsr-pytorch when writing.",
 )
-@click.option("--residual-scaling", type=float, help="To read PyTorch's. Default: 0.1 for EDSR of 256 filters, else 1.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+@option(
+    "--residual-scaling",
+    group="PyTorch",
+    type=float,
+    help="Factor on the residuals of the PyTorch network. Default: 0.1 for an EDSR of 256 filters, otherwise 1.",
+)
+@option("--overwrite", group="Output", is_flag=True, help="Replace OUT if it exists.")
 def convert(source, target, **options):
-    """Make OUT.keras of PyTorch's IN.pt, .pth or .safetensors; or PyTorch's OUT.pt or .pth of IN.keras.
+    """Convert a PyTorch checkpoint to a .keras file, or a .keras file to a checkpoint.
 
-    torch is not needed. What the file was found to be is written to stderr.
+    Checkpoints end in .pt or .pth; the command also reads .safetensors. It does not need torch. It writes to standard
+    error which network and layout it found.
     """
     import_tensorflow()
     from ..convert import convert as run

@@ -2,26 +2,59 @@
 
 import click
 
+from ._help import Command, option
 from ._shared import import_tensorflow
 
 
-@click.command()
-@click.option(
+@click.command(
+    cls=Command,
+    examples=(
+        "keras-edsr demo",
+        "keras-edsr demo --model runs/photos/best.keras --model edsr_compact_x4",
+        "keras-edsr demo --host 0.0.0.0 --port 8080",
+    ),
+)
+@option(
     "--model",
     "models",
+    group="Models",
     multiple=True,
     type=click.Path(),
-    help="A preset, a .keras, .pt, .pth or .safetensors file, or an export; may be repeated. Default: the presets that "
-    "are here.",
+    help="Preset, .keras, .pt, .pth or .safetensors file, or an export; may be repeated. Default: every preset on this "
+    "machine.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="0.0.0.0 lets other machines in.")
-@click.option("--port", type=click.IntRange(1, 65535), default=7860, show_default=True, help="Of TCP.")
-@click.option("--max-pixels", type=click.IntRange(1), help="Of a picture. Default: 2000000.")
-@click.option("--share", is_flag=True, help="Ask Gradio's servers for a public address; pictures pass through them.")
+@option(
+    "--host",
+    group="Server",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to serve at; with 0.0.0.0 other machines can connect.",
+)
+@option(
+    "--port",
+    group="Server",
+    type=click.IntRange(1, 65535),
+    default=7860,
+    show_default=True,
+    help="TCP port to listen on.",
+)
+@option(
+    "--max-pixels",
+    group="Server",
+    type=click.IntRange(1),
+    help="Largest number of pixels of a picture, all frames together. Default: 2000000.",
+)
+@option(
+    "--share",
+    group="Server",
+    is_flag=True,
+    help="Ask Gradio's servers for a public address; pictures then pass through them.",
+)
 def demo(models, max_pixels, **options):
     """Serve a page in the browser that upscales pictures, until Ctrl-C.
 
-    It needs the extra demo. Without --share nothing leaves this machine, nor without --host is it reached from others.
+    The command needs the extra `demo`. Without --share nothing leaves this machine, and without --host no other machine
+    can connect.
     """
     from ..demo import check_installed, list_choices, serve
     from ..runtimes import needs_tensorflow

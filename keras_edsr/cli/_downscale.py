@@ -2,16 +2,26 @@
 
 import click
 
+from ._help import Command, option
 from ._shared import open_bar
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "keras-edsr downscale DIV2K_train_HR lr/ --scale 2",
+        "keras-edsr downscale photos/ lr/ --scale 4 --overwrite",
+    ),
+)
 @click.argument("hr", type=click.Path())
 @click.argument("lr", type=click.Path())
-@click.option("--scale", required=True, type=int, help="2, 3, 4 or 8.")
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@option("--scale", group="Images", required=True, type=int, help="Factor by which to shrink: 2, 3, 4 or 8.")
+@option("--overwrite", group="Output", is_flag=True, help="Replace existing files.")
 def downscale(hr, lr, scale, overwrite):
-    """Write the LR images of folder HR to folder LR, by MATLAB's bicubic: 0801.png becomes 0801x2.png."""
+    """Write bicubic LR images of the folder HR to the folder LR.
+
+    The images equal those of MATLAB's imresize. At scale 2, 0801.png becomes 0801x2.png.
+    """
     from ..data import downscale as run
 
     with open_bar() as bar:

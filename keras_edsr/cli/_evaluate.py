@@ -5,64 +5,84 @@ from pathlib import Path
 
 import click
 
+from ._help import Command, option
 from ._shared import import_tensorflow, logger, open_bar
 
 
-@click.command()
-@click.option(
+@click.command(
+    cls=Command,
+    examples=(
+        "keras-edsr evaluate --model edsr_compact_x2 --hr Set5/HR --scale 2",
+        "keras-edsr evaluate --model bicubic --model best.keras --hr HR --lr LR --scale 4 --report report/",
+        "keras-edsr evaluate --sr results/ --hr HR --scale 2 --json",
+    ),
+)
+@option(
     "--model",
     "models",
+    group="Methods",
     multiple=True,
     type=click.Path(),
-    help="A preset, a .keras, .pt, .pth or .safetensors file, what `export` wrote, or bicubic; may be repeated.",
+    help="Preset, .keras, .pt, .pth or .safetensors file, an export, or bicubic; may be repeated. Default: none.",
 )
-@click.option(
+@option(
     "--sr",
+    group="Methods",
     type=click.Path(),
-    help="Instead of a model, in a report also beside it: a folder of images that were made elsewhere.",
+    help="Folder of images that another program made, instead of a model; with --report also beside models. "
+    "Default: none.",
 )
-@click.option("--hr", required=True, type=click.Path(), help="Folder of HR images.")
-@click.option("--lr", type=click.Path(), help="Folder of their LR images; made by imresize if not given.")
-@click.option(
+@option("--self-ensemble", group="Methods", is_flag=True, help="Average eight flips and rotations (EDSR+).")
+@option("--hr", group="Images", required=True, type=click.Path(), help="Folder of HR images.")
+@option(
+    "--lr", group="Images", type=click.Path(), help="Folder of LR images. Default: made from the HR images by imresize."
+)
+@option(
     "--degradation",
-    help="How LR images are made instead of by imresize: photo, jpeg, jpeg-40, realesrgan, or a .json file.",
+    group="Images",
+    help="Name of a degradation that makes the LR images (photo, jpeg, jpeg-40, realesrgan) or a .json file. "
+    "Default: imresize.",
 )
-@click.option("--seed", type=click.IntRange(0), help="Seed of the degradation. Default: 0.")
-@click.option("--scale", required=True, type=int)
-@click.option(
+@option("--seed", group="Images", type=click.IntRange(0), help="Seed of the degradation. Default: 0.")
+@option(
+    "--scale", group="Images", required=True, type=int, help="Size of the HR images divided by that of the LR images."
+)
+@option(
     "--protocol",
+    group="Scores",
     type=click.Choice(["benchmark", "div2k"]),
     default="benchmark",
     show_default=True,
-    help="benchmark: Y, border of scale; div2k: RGB, border of scale + 6.",
+    help="benchmark compares luma without a border of `scale` pixels, div2k compares RGB without `scale + 6` pixels.",
 )
-@click.option("--self-ensemble", is_flag=True, help="Average eight flips and rotations (EDSR+).")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option(
+@option("--json", "as_json", group="Output", is_flag=True, help="Print one JSON object.")
+@option(
     "--report",
+    group="Output",
     metavar="DIR",
     type=click.Path(),
-    help="Also write DIR/index.html to look at: scores, crops, errors and a slider, with bicubic as the baseline.",
+    help="Folder for an HTML report with scores, crops, error maps and a slider, and with bicubic as the baseline. "
+    "Default: none.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a report that is in DIR.")
+@option("--overwrite", group="Output", is_flag=True, help="Replace a report in DIR.")
 def evaluate(models, sr, hr, lr, degradation, seed, scale, protocol, self_ensemble, as_json, report, overwrite):
-    """PSNR and SSIM by the paper's protocol.
+    """Compute PSNR (dB) and SSIM of models by the paper's protocol.
 
-    The JSON has psnr, ssim, images, protocol and scale; of several models, models: by name what it has for one.
-    With --degradation, each LR image hangs on --seed and the file's name alone, so every model gets the same.
+    With --json the output has the keys psnr, ssim, images, protocol and scale. For several models, the key `models` has
+    such an object for each name.
     """
     if not (models or sr) or (models and sr and report is None):
-        raise click.UsageError("Give either --model or --sr. A --report takes both.")
+        raise click.UsageError("Pass --model or --sr; with --report you can pass both.")
     if (self_ensemble and not models) or (lr is not None and not models and report is None):
-        raise click.UsageError("--lr and --self-ensemble are for a --model: the images of --sr are made already.")
+        raise click.UsageError("--lr and --self-ensemble need --model: --sr names finished images.")
     if lr is not None and degradation is not None:
-        raise click.UsageError("Give either --lr or --degradation.")
+        raise click.UsageError("Pass --lr or --degradation, not both.")
     if degradation is not None and not models and report is None:
-        raise click.UsageError("--degradation is for a --model: the images of --sr are made already.")
+        raise click.UsageError("--degradation needs --model: --sr names finished images.")
     if seed is not None and degradation is None:
-        raise click.UsageError("--seed is for --degradation.")
+        raise click.UsageError("--seed needs --degradation.")
     if overwrite and report is None:
-        raise click.UsageError("--overwrite is for --report.")
+        raise click.UsageError("--overwrite needs --report.")
     from ..runtimes import needs_tensorflow
 
     if any(needs_tensorflow(model) for model in models if model != "bicubic"):
@@ -78,13 +98,15 @@ def evaluate(models, sr, hr, lr, degradation, seed, scale, protocol, self_ensemb
         if report is not None:
             how |= made | {"sr": folders, "self_ensemble": self_ensemble, "overwrite": overwrite}
             results = evaluation.write_report(report, named, hr, scale, lr, **how)
-            results = {label: results[label] for label in labels}  # without the baseline, unless that was asked for
+            results = {label: results[label] for label in labels}  # without the baseline, unless the user named it
         elif sr is not None:
             results = {label: evaluation.evaluate_images(sr, hr, scale, **how) for label in folders}
         else:
             results = {}
             for label, model in named.items():
-                ensemble = self_ensemble and (model != "bicubic" or len(named) == 1)  # alone it is refused
+                ensemble = self_ensemble and (
+                    model != "bicubic" or len(named) == 1
+                )  # for bicubic alone `evaluate` rejects it
                 results[label] = evaluation.evaluate(model, hr, scale, lr, self_ensemble=ensemble, **made, **how)
     if report is not None:
         logger.info("Report: %s", Path(report) / evaluation.PAGE)
@@ -96,7 +118,7 @@ def evaluate(models, sr, hr, lr, degradation, seed, scale, protocol, self_ensemb
 
 
 def _table(results):
-    """Lines of names and scores; of several models, with their names above."""
+    """Returns lines of names and scores, for several models with a header of their names."""
     several = len(results) > 1
     names = [row["name"] for row in next(iter(results.values()))["images"]] + ["mean"]
     width = max(map(len, names))

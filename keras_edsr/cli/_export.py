@@ -2,9 +2,10 @@
 
 import click
 
+from ._help import Command, option
 from ._shared import import_tensorflow
 
-# The options that only some formats have.
+# The options that are valid for some formats only.
 _OF_FORMAT = {
     "saved_model": ("version", "self_ensemble", "quantised", "max_pixels"),
     "tflite": ("quantize", "calibration", "input_size"),
@@ -19,54 +20,83 @@ def _input_size(context, parameter, value):
     try:
         sides = tuple(int(side) for side in value.lower().split("x"))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is neither of the form 360x640 nor an integer.") from None
+        raise click.BadParameter(
+            f"{value!r} is not a valid size. Pass height x width, such as 360x640, or one integer."
+        ) from None
     if len(sides) > 2 or min(sides) < 1:
-        raise click.BadParameter(f"{value!r} is not the height and the width, each above 0.")
+        raise click.BadParameter(f"{value!r} is not a valid size. Pass the height and the width, both above 0.")
     return sides * 2 if len(sides) == 1 else sides
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "keras-edsr export edsr_compact_x2 serving/edsr --format saved_model",
+        "keras-edsr export best.keras edsr.tflite --format tflite --quantize int8 --calibration photos/",
+        "keras-edsr export best.keras edsr.onnx --format onnx --overwrite",
+    ),
+)
 @click.argument("model", type=click.Path())
 @click.argument("out", type=click.Path())
-@click.option(
+@option(
     "--format",
     "file_format",
+    group="Output",
     required=True,
     type=click.Choice(list(_OF_FORMAT)),
-    help="saved_model and ncnn write a folder, tflite and onnx a file.",
+    help="Format to write: saved_model and ncnn make a folder, tflite and onnx a file.",
 )
-@click.option(
+@option("--overwrite", group="Output", is_flag=True, help="Replace OUT, or this version of a SavedModel in OUT.")
+@option(
+    "--version",
+    group="SavedModel",
+    type=click.IntRange(1),
+    help="Number of the version, and name of its folder in OUT. Default: 1.",
+)
+@option(
+    "--self-ensemble",
+    group="SavedModel",
+    is_flag=True,
+    help="Average eight flips and rotations (EDSR+); takes 8 times as long.",
+)
+@option(
+    "--quantised-output",
+    "quantised",
+    group="SavedModel",
+    is_flag=True,
+    help="Return uint8 instead of floats from serving_default.",
+)
+@option(
+    "--max-pixels",
+    group="SavedModel",
+    type=click.IntRange(1),
+    help="Largest request in LR pixels; larger ones fail. Default: as many as need 4 GB.",
+)
+@option(
     "--quantize",
+    group="TensorFlow Lite",
     type=click.Choice(["float16", "dynamic", "int8"]),
-    help="tflite: smaller weights; int8 is uint8 in and out, and needs --calibration.",
+    help="Format of the weights; int8 also takes and returns uint8, and needs --calibration. Default: float32.",
 )
-@click.option("--calibration", type=click.Path(), help="tflite, int8: a folder of images like those to upscale.")
-@click.option(
+@option(
+    "--calibration",
+    group="TensorFlow Lite",
+    type=click.Path(),
+    help="Folder of images like those to upscale, for --quantize int8. Default: none.",
+)
+@option(
     "--input-size",
+    group="TensorFlow Lite",
     metavar="HxW",
     callback=_input_size,
-    help="tflite: images of this size alone, such as 360x640, or 256 for 256x256. Default: any size.",
+    help="Fixed size of the input in pixels, such as 360x640, or 256 for 256x256. Default: any size.",
 )
-@click.option("--version", type=click.IntRange(1), help="saved_model: the folder in OUT. Default: 1.")
-@click.option(
-    "--self-ensemble", is_flag=True, help="saved_model: average eight flips and rotations (EDSR+); 8 x the time."
-)
-@click.option(
-    "--quantised-output", "quantised", is_flag=True, help="saved_model: serving_default gives uint8 instead of floats."
-)
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1),
-    help="saved_model: refuse requests of more LR pixels. Default: as many as take 4 GB.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace OUT, of a SavedModel this version of it.")
 def export(model, out, file_format, overwrite, **options):
-    """Write MODEL to OUT for elsewhere: TensorFlow Serving, phones, ONNX, ncnn.
+    """Export MODEL to OUT for TensorFlow Serving, phones, ONNX or ncnn.
 
-    MODEL is a preset, or a .keras, .pt, .pth or .safetensors file. What was written is read again by a new process, run
-    on a photograph and compared with MODEL; if it differs, nothing is kept.
-
-    `keras-edsr upscale` and `evaluate` take OUT as --model.
+    MODEL is a preset, or a .keras, .pt, .pth or .safetensors file. The command runs the export in a new process on a
+    photograph and compares the result with that of MODEL; it keeps OUT only if they agree. `keras-edsr upscale` and
+    `evaluate` take OUT as --model.
     """
     given = {name: value for name, value in options.items() if value not in (None, False)}
     _check_export_options(file_format, given)
@@ -83,6 +113,6 @@ def _check_export_options(file_format, given):
         formats = [key for key, names in _OF_FORMAT.items() if name in names]
         if file_format not in formats:
             flag = "--quantised-output" if name == "quantised" else f"--{name.replace('_', '-')}"
-            raise click.UsageError(f"{flag} is for --format {' or '.join(formats)}.")
+            raise click.UsageError(f"{flag} needs --format {' or '.join(formats)}.")
     if (given.get("quantize") == "int8") != ("calibration" in given):
-        raise click.UsageError("--quantize int8 and --calibration go together.")
+        raise click.UsageError("--quantize int8 and --calibration need each other.")

@@ -4,17 +4,25 @@ import json
 
 import click
 
+from ._help import Command, option
 from ._shared import import_tensorflow
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "keras-edsr info",
+        "keras-edsr info edsr_compact_x2",
+        "keras-edsr info model.onnx --json",
+    ),
+)
 @click.argument("model", required=False, type=click.Path())
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@option("--json", "as_json", group="Output", is_flag=True, help="Print one JSON object.")
 def info(model, as_json):
-    """Tell what MODEL is; without it, list the presets.
+    """Describe a model, or list the presets.
 
-    MODEL is a preset, a .keras, .pt, .pth, .safetensors, .tflite or .onnx file, a SavedModel, or a .param of ncnn or a
-    folder of them.
+    MODEL is a preset, a .keras, .pt, .pth, .safetensors, .tflite or .onnx file, a SavedModel, or one of ncnn's .param
+    files or a folder of them.
     """
     from ..info.presets import list_presets
     from ..info.text import page, table
@@ -31,4 +39,6 @@ def info(model, as_json):
     if as_json:
         click.echo(json.dumps({"presets": presets, "weights_folder": folder}, indent=1))
     else:
-        click.echo(f"{table(presets)}\nWeights are looked for in {folder}, and downloaded to it (KERAS_EDSR_WEIGHTS)")
+        click.echo(
+            f"{table(presets)}\nFolder of weights, also for downloads: {folder} (change it with KERAS_EDSR_WEIGHTS)"
+        )

@@ -1,4 +1,4 @@
-"""What several commands use: messages, progress bars, and TensorFlow imported quietly."""
+"""Shared by the commands: the logger, progress bars, and a quiet import of TensorFlow."""
 
 import logging
 import os
@@ -10,9 +10,9 @@ logger = logging.getLogger("keras_edsr")
 
 
 def import_tensorflow():
-    """Imports TensorFlow without the notes that its libraries write to stderr whatever the log level.
+    """Imports TensorFlow without the messages that its C++ libraries write to stderr at every log level.
 
-    They are written by C++, past `sys.stderr`, while it is loaded and while it looks for devices.
+    The libraries bypass `sys.stderr` while they are loaded and while they search for devices.
     """
     sys.stderr.flush()
     stderr = os.dup(2)
@@ -28,7 +28,7 @@ def import_tensorflow():
 
 
 def open_bar(*columns):
-    """A progress bar on stderr, shown only on a terminal and not with --quiet."""
+    """Returns a progress bar on stderr, which is visible only on a terminal and without --quiet."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -47,12 +47,12 @@ def open_bar(*columns):
         console=(console := Console(stderr=True)),
         disable=not console.is_terminal or logger.level > logging.INFO,
         transient=True,
-        redirect_stdout=False,  # results are for stdout, and the bar is on stderr
+        redirect_stdout=False,  # keeps results on stdout; the bar is on stderr
     )
 
 
 def print_beside(bar, result):
-    """Prints a result to stdout while a bar is on stderr: above the bar, if both are one terminal."""
+    """Prints a result to stdout, above the progress bar if both are on one terminal."""
     if sys.stdout.isatty() and not bar.disable:
         bar.console.print(str(result), markup=False, highlight=False, soft_wrap=True)
     else:

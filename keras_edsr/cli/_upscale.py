@@ -7,6 +7,7 @@ import sys
 import click
 
 from ..files import one_line, reason
+from ._help import Command, option
 from ._shared import import_tensorflow, open_bar, print_beside
 from ._videos import find_videos, upscale_videos
 
@@ -17,9 +18,9 @@ def _tile_size(context, parameter, value):
     try:
         size = int(value)
     except ValueError:
-        raise click.BadParameter(f"{value!r} is neither an integer nor auto.") from None
+        raise click.BadParameter(f"{value!r} is not a valid size. Pass an integer of LR pixels, 0, or auto.") from None
     if size < 0:
-        raise click.BadParameter(f"{value} is below 0.")
+        raise click.BadParameter(f"{value} is not a valid size. Pass 0 or more.")
     return size or None
 
 
@@ -29,111 +30,176 @@ def _fit(context, parameter, value):
     try:
         width, height = (int(side) for side in value.lower().split("x"))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is not of the form 3840x2160.") from None
+        raise click.BadParameter(f"{value!r} is not a valid size. Pass width x height, such as 3840x2160.") from None
     if min(width, height) < 1:
-        raise click.BadParameter(f"{value} has a side below 1.")
+        raise click.BadParameter(f"{value} is not a valid size. Both sides must be above 0.")
     return width, height
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "keras-edsr upscale photo.jpg -o large.png",
+        "keras-edsr upscale photos/ -o large/ --fit 3840x2160 --skip-existing",
+        "keras-edsr upscale clip.mp4 -o large.mp4",
+        "cat a.jpg | keras-edsr upscale - -o - --suffix .png > b.png",
+    ),
+)
 @click.argument("inputs", nargs=-1, required=True, type=click.Path())
-@click.option(
+@option(
+    "--model",
+    group="Model",
+    type=click.Path(),
+    help="Preset, .keras, .pt, .pth or .safetensors file, or an export. Default: a network of the package, "
+    "edsr_compact_x2, _x3 or _x4 for these scales, otherwise mdsr_compact; see --kind and --effort.",
+)
+@option(
+    "--kind",
+    group="Model",
+    type=click.Choice(["auto", "photo", "clean"]),
+    help="Images for which to choose the default model: photographs that lost quality, or clean images. Default: auto, "
+    "which is photo for JPEG files of a quality below about 90.",
+)
+@option(
+    "--effort",
+    group="Model",
+    type=click.Choice(["fast", "best"]),
+    help="Size of the default model: the compact network, or a larger one that takes several times as long. Default: "
+    "fast.",
+)
+@option(
+    "--self-ensemble",
+    group="Model",
+    is_flag=True,
+    help="Average eight flips and rotations (EDSR+); takes 8 times as long.",
+)
+@option(
+    "--scale",
+    group="Size",
+    type=float,
+    help="Factor on width and height, above 1; required if the model has several scales. Default: the model's scale.",
+)
+@option(
+    "--width",
+    group="Size",
+    type=click.IntRange(1),
+    help="Width of the result in pixels, instead of --scale. Default: by the aspect ratio.",
+)
+@option(
+    "--height",
+    group="Size",
+    type=click.IntRange(1),
+    help="Height of the result in pixels, instead of --scale. Default: by the aspect ratio.",
+)
+@option(
+    "--fit",
+    group="Size",
+    metavar="WxH",
+    callback=_fit,
+    help="Box in pixels, such as 3840x2160, that the result fills as far as the aspect ratio allows, instead of "
+    "--scale. Default: none.",
+)
+@option(
     "-o",
     "--output",
+    group="Output",
     required=True,
     type=click.Path(),
-    help="A file, or a folder: one that exists, ends in a separator, or takes several inputs; - is standard output.",
+    help="File or folder to write: a folder if it exists as one, ends in a separator, or takes several images; - is "
+    "standard output.",
 )
-@click.option(
-    "--model",
-    type=click.Path(),
-    help="A preset, a .keras, .pt, .pth or .safetensors file, or what `export` wrote. Default: the weights that ship, "
-    "edsr_compact_x2, _x3 or _x4 by --scale, x2 without; mdsr_compact for other sizes; see --kind and --effort.",
+@option(
+    "--suffix",
+    group="Output",
+    default="",
+    help="Text to add to the names in a folder: _x2 makes a_x2.jpg of a.jpg, .png makes a.png. Default: none.",
 )
-@click.option(
-    "--kind",
-    type=click.Choice(["auto", "photo", "clean"]),
-    help="Without --model: the network for photographs that lost quality, or the one for clean images. Default: auto, "
-    "photo for JPEGs of a quality below about 90.",
+@option("--overwrite", group="Output", is_flag=True, help="Replace existing files.")
+@option("--skip-existing", group="Output", is_flag=True, help="Keep existing files and make the others.")
+@option(
+    "--quality",
+    group="Output",
+    type=click.IntRange(1, 100),
+    help="Quality of JPEG, WebP and AVIF files, 1 to 100. Default: 95.",
 )
-@click.option(
-    "--effort",
-    type=click.Choice(["fast", "best"]),
-    help="Without --model: the compact network, or the larger one, several times as slow. Default: fast.",
+@option(
+    "--subsampling",
+    group="Output",
+    type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]),
+    help="Chroma subsampling of JPEG and AVIF files. Default: 4:4:4.",
 )
-@click.option("--scale", type=float, help="One of the model's scales, or any above 1; needed when it has several.")
-@click.option("--width", type=click.IntRange(1), help="Instead of --scale: pixels of the result.")
-@click.option("--height", type=click.IntRange(1), help="As --width; both together may change the shape.")
-@click.option("--fit", metavar="WxH", callback=_fit, help="Instead of --scale: as large as fits, such as 3840x2160.")
-@click.option(
-    "--tile-size",
-    default="auto",
-    callback=_tile_size,
-    show_default=True,
-    help="LR pixels of a tile's side; 0 for the whole image at once.",
-)
-@click.option("--self-ensemble", is_flag=True, help="Average eight flips and rotations (EDSR+); 8 x the time.")
-@click.option(
+@option("--lossless", group="Output", is_flag=True, default=None, help="Write WebP and AVIF files without loss.")
+@option(
     "--runtime",
+    group="Execution",
     type=click.Choice(["auto", "tensorflow", "ncnn"]),
     default="auto",
     show_default=True,
-    help="What runs the network; auto takes ncnn where it is installed and TensorFlow has no GPU.",
+    help="Library that runs the network; auto selects ncnn if it is installed and TensorFlow has no GPU.",
 )
-@click.option(
+@option(
     "--device",
+    group="Execution",
     type=click.Choice(["cpu", "gpu"]),
-    help="gpu with ncnn is any with Vulkan. Default: the CPU, or TensorFlow's GPU.",
+    help="Processor to use; with ncnn, gpu is any GPU with Vulkan. Default: the CPU, or TensorFlow's GPU.",
 )
-@click.option("--quality", type=click.IntRange(1, 100), help="Quality of JPEG, WebP and AVIF. Default: 95.")
-@click.option(
-    "--subsampling", type=click.Choice(["4:4:4", "4:2:2", "4:2:0"]), help="Chroma of JPEG, AVIF. Default: 4:4:4."
+@option(
+    "--tile-size",
+    group="Execution",
+    default="auto",
+    callback=_tile_size,
+    show_default=True,
+    help="Side of a tile in LR pixels; 0 upscales the whole image at once.",
 )
-@click.option("--lossless", is_flag=True, default=None, help="WebP and AVIF without loss.")
-@click.option("--suffix", default="", help="Added to names in a folder: _x2 makes a_x2.jpg of a.jpg, .png makes a.png.")
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
-@click.option("--skip-existing", is_flag=True, help="Leave files that exist, and do the others.")
-@click.option(
+@option(
     "--max-pixels",
+    group="Execution",
     type=click.IntRange(1),
-    help="Refuse files of more, frames counted together. Default: 89478485, Pillow's own limit.",
+    help="Largest number of pixels of an input, all frames together; larger files fail. Default: 89478485, Pillow's "
+    "limit.",
 )
-@click.option(
+@option(
     "--codec",
+    group="Video",
     type=click.Choice(["libx264", "libx265", "libsvtav1", "ffv1"]),
     default="libx264",
     show_default=True,
-    help="Video codec. ffv1 is lossless and needs an .mkv file.",
+    help="Video codec; ffv1 is lossless and needs an .mkv file.",
 )
-@click.option(
-    "--crf", type=click.IntRange(0, 63), default=18, show_default=True, help="Quality of a video: smaller is better."
+@option(
+    "--crf",
+    group="Video",
+    type=click.IntRange(0, 63),
+    default=18,
+    show_default=True,
+    help="Constant rate factor, 0 to 63: lower is better.",
 )
-@click.option("--start", type=click.FloatRange(0), default=0.0, help="Seconds of a video to skip.")
-@click.option("--duration", type=click.FloatRange(0, min_open=True), help="Seconds of a video to take. Default: all.")
+@option("--start", group="Video", type=click.FloatRange(0), default=0.0, help="Start in seconds. Default: 0.")
+@option(
+    "--duration",
+    group="Video",
+    type=click.FloatRange(0, min_open=True),
+    help="Duration in seconds. Default: to the end.",
+)
 def upscale(
     inputs, output, model, kind, effort, runtime, device, suffix, overwrite, skip_existing, max_pixels, **options
 ):
-    """Upscale images, videos, folders of them, and patterns such as 'photos/**/*.jpg'; - is standard input.
+    """Upscale images, videos, folders of them, and patterns of file names.
 
-    Read and written, by suffix: PNG, JPEG, WebP, AVIF, GIF, TIFF and BMP. Gray, transparency, 16 bits (PNG, TIFF),
-    EXIF, XMP, density, what tells the colors, and animation are kept. A detail that the format cannot keep is logged;
-    transparency and frames that it cannot keep are an error.
+    Quote a pattern, such as 'photos/**/*.jpg'; - is standard input. The suffix selects the format: PNG, JPEG, WebP,
+    AVIF, GIF, TIFF or BMP. If the format cannot store a detail, the command logs a warning; if it cannot store
+    transparency or frames, the file fails. One bad file does not stop the others: the command reports it and exits with
+    status 1.
 
-    A size that is no scale of the model's is made by the next that is, or by several passes, and taken down by bicubic.
-
-    Of a video, the frames are upscaled, and sound, subtitles, chapters and timestamps are kept (extra `video`).
-
-    A folder's tree is mirrored. One bad file does not stop the others; it is reported, and the exit status is 1.
-
-    In a pipe: cat a.jpg | keras-edsr upscale - -o - --suffix .png > b.png
+    For videos (extra `video`) the command upscales the frames, and keeps sound, subtitles, chapters and timestamps.
     """
     if overwrite and skip_existing:
-        raise click.UsageError("Give either --overwrite or --skip-existing.")
+        raise click.UsageError("Pass --overwrite or --skip-existing, not both.")
     sizes = [options["scale"], options["width"] or options["height"], options["fit"]]
     if sum(size is not None for size in sizes) > 1:
-        raise click.UsageError("Give --scale, or --width and --height, or --fit.")
+        raise click.UsageError("Pass --scale, or --width and --height, or --fit.")
     if model is not None and (kind or effort):
-        raise click.UsageError("--kind and --effort choose a model: give them without --model.")
+        raise click.UsageError("--kind and --effort select the default model. Pass them without --model.")
     from ..inference import STDIN, STDOUT, choose_for, plan_files, upscale_files
     from ..runtimes import needs_tensorflow, open_runtime
 
@@ -182,7 +248,7 @@ def upscale(
                 )
         except KeyboardInterrupt:
             raise click.ClickException(
-                f"Stopped; {show.count} of {len(pairs)} images are done. --skip-existing does the others."
+                f"Stopped; {show.count} of {len(pairs)} images are done. Add --skip-existing to make the others."
             ) from None
     for source, error in failed:
         click.echo(f"{source}: {_reason(error)}", err=True)
@@ -212,9 +278,9 @@ def _reason(error):
 
 @contextlib.contextmanager
 def _stdout_for_an_image(pairs):
-    """Gives standard output as a stream of bytes if an image goes there, else None.
+    """Yields standard output as a stream of bytes if an image goes there, else None.
 
-    What else is printed there meanwhile goes to stderr, that of libraries written in C++ as well.
+    Other output, including that of C++ libraries, goes to standard error in the meantime.
     """
     from ..inference import is_stdout
 
@@ -223,10 +289,10 @@ def _stdout_for_an_image(pairs):
         return
     stream = sys.stdout.buffer
     if stream.isatty():
-        raise click.UsageError("An image is not written to a terminal. Redirect it: -o - > FILE.")
+        raise click.UsageError("Cannot write an image to a terminal. Redirect it: -o - > FILE.")
     try:
         number = stream.fileno()
-    except OSError:  # no file: a test's
+    except OSError:  # not a file, as in tests
         yield stream
         return
     sys.stdout.flush()
@@ -240,7 +306,7 @@ def _stdout_for_an_image(pairs):
 
 
 class _FilesShown:
-    """A bar of images and one of pixels, by which the time that is left is told."""
+    """A progress bar of images, and one of pixels, which estimates the remaining time."""
 
     def __init__(self, bar, pairs):
         from ..image_io import count_pixels
@@ -249,7 +315,7 @@ class _FilesShown:
         self.bar = bar
         self.count = 0
         sources = [source for source, _ in pairs]
-        # 0 where the header can't be read: that file will fail at once; and of a stream, which is read once
+        # 0 for an unreadable header, whose file fails at once, and for a stream, which can be read only once
         self.pixels = {
             source: 0 if bar.disable or is_input_stream(source) else count_pixels(source) for source in sources
         }

@@ -1,4 +1,4 @@
-"""What a training run is: every number of it, in one place."""
+"""The settings of a training run, with the rule, the default and the help of each."""
 
 import dataclasses
 import json
@@ -16,20 +16,20 @@ from ..files import atomic_file
 _PAPER = {"edsr": {"num_blocks": 32, "filters": 256}, "mdsr": {"num_blocks": 80, "filters": 64}}
 
 
-# === What a setting is ===
+# === Kinds of settings ===
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What is known of a setting beside its name and its default: what it must be, and what it is for.
+    """The rule and the help of a setting, beside its name and its default.
 
     Attributes:
         kind: Type of the value: a type, "path", "scales", or a tuple of the strings to choose from.
         must_be: Completes "`name` must be".
-        fits: Function that says whether a value is that.
-        help: For both the class and the command. Other settings stand in backticks.
-        default: The default, in words where None or a number does not tell it.
-        of_command: The default of the command, where it is another.
+        fits: Function that returns whether a value follows the rule.
+        help: Text for both the class and the command, with other settings in backticks.
+        default: The default in words, if None or a number does not explain it.
+        of_command: The default of the command, if it differs.
     """
 
     kind: Any
@@ -41,24 +41,24 @@ class Setting:
 
 
 def settings() -> dict[str, Setting]:
-    """All settings of `TrainConfig` by name."""
+    """Returns all settings of `TrainConfig` by name."""
     return {field.name: field.metadata["setting"] for field in dataclasses.fields(TrainConfig)}
 
 
 def _setting(default, kind, must_be, fits, help, shown=None, of_command=None):
-    told_by_its_name = default is None or default is False or default is dataclasses.MISSING
-    words = shown if shown or told_by_its_name else in_words(default)
+    explained_by_its_name = default is None or default is False or default is dataclasses.MISSING
+    words = shown if shown or explained_by_its_name else in_words(default)
     about = Setting(kind, must_be, fits, help, words, of_command)
     return dataclasses.field(default=default, metadata={"setting": about})
 
 
 def in_words(default: str | float) -> str:
-    """A default as the help shows it."""
+    """Returns a default as the help shows it."""
     return default if isinstance(default, str) else f"{default:.9g}".replace("e-0", "e-")
 
 
-def _path(help, default=None):
-    return _setting(default, "path", "a path", lambda value: isinstance(value, str), help)
+def _path(help, default=None, shown=None):
+    return _setting(default, "path", "a path", lambda value: isinstance(value, str), help, shown)
 
 
 def _flag(help):
@@ -97,8 +97,8 @@ def _is_integer(value):
 
 
 def _of_paper(name):
-    """The paper's value of each model, in words."""
-    return f"{_PAPER['edsr'][name]}, for mdsr {_PAPER['mdsr'][name]} (the paper's final models)"
+    """Returns the paper's value of each model, in words."""
+    return f"{_PAPER['edsr'][name]}, for mdsr {_PAPER['mdsr'][name]} (final models of the paper)"
 
 
 # === The settings ===
@@ -106,21 +106,21 @@ def _of_paper(name):
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """A training run. The defaults are the paper's recipe.
+    """The settings of a training run. The defaults are the paper's recipe.
 
     Args:
         {settings}
 
     Raises:
-        ValueError: A value is out of its range, or would be ignored.
+        ValueError: If a value breaks its rule or would have no effect.
     """
 
-    output: str = _path("Folder of the run. If it holds a run, that one goes on where it stopped.", dataclasses.MISSING)
+    output: str = _path("Folder of the run. If it contains a run, training resumes it.", dataclasses.MISSING)
     hr: str | None = _path("Folder of HR images to train on.")
     div2k: str | None = _path(
-        "Instead of `hr`: DIV2K's folder, the data folder of TensorFlow Datasets (TFDS), or the folder of the "
-        "published zips. Without `validation`, images 0801 to 0810 are validated on, as in the official code (of TFDS, "
-        "which keeps no names, the first ten)."
+        "Folder of DIV2K, the data folder of TensorFlow Datasets (TFDS), or the folder of the published zips; replaces "
+        "`hr`. Without `validation`, training validates on images 0801 to 0810, as the official code does (on the "
+        "first ten of TFDS, which does not store names)."
     )
     degradation: str = _choice("bicubic", ("bicubic", "unknown"), "Track of DIV2K.")
     scale: int | tuple[int, ...] = _setting(
@@ -128,45 +128,51 @@ class TrainConfig:
         "scales",
         "an integer, or several for an MDSR",
         lambda value: all(map(_is_integer, _as_tuple(value))),
-        "2, 3, 4 or 8; for mdsr several such as 2,3,4, of which one is drawn for each batch.",
+        "Scale, one of 2, 3, 4 and 8; for mdsr several, such as 2,3,4. MDSR's training draws one for each batch.",
     )
     model: str = _choice("edsr", tuple(_PAPER), "Family of the network.")
-    num_blocks: int | None = _count(None, "Residual blocks.", shown=_of_paper("num_blocks"))
-    filters: int | None = _count(None, "Channels of the features.", shown=_of_paper("filters"))
+    num_blocks: int | None = _count(None, "Number of residual blocks.", shown=_of_paper("num_blocks"))
+    filters: int | None = _count(None, "Number of channels of the features.", shown=_of_paper("filters"))
     residual_scaling: float | None = _number(
-        None, "a number", math.isfinite, "Factor on each residual.", shown="0.1 from 256 filters on, else 1"
+        None, "a number", math.isfinite, "Factor on each residual.", shown="0.1 with 256 filters or more, otherwise 1"
     )
-    lr: str | None = _path("Folder of the LR images of `hr`; made by imresize if not given.")
-    validation: str | None = _path("Folder of HR images to validate on; without it the best weights are the last.")
-    validation_lr: str | None = _path("Folder of the LR images of `validation`.")
+    lr: str | None = _path("Folder of the LR images of `hr`.", shown="LR images made by imresize")
+    validation: str | None = _path("Folder of HR images for validation, which selects the best weights.")
+    validation_lr: str | None = _path("Folder of the LR images of `validation`.", shown="LR images made by imresize")
     patch_size: int = _count(48, "Side of a patch in LR pixels.")
-    skip_small: bool = _flag("Leave out images that are smaller than a patch, instead of rejecting them.")
-    batch_size: int = _count(16, "Patches in a batch.")
-    steps: int = _count(300_000, "Updates in all.")
-    learning_rate: float = _positive(1e-4, "The first learning rate.")
+    skip_small: bool = _flag("Skip images that are smaller than a patch, instead of rejecting them.")
+    batch_size: int = _count(16, "Number of patches in a batch.")
+    steps: int = _count(300_000, "Number of updates in total.")
+    learning_rate: float = _positive(1e-4, "Learning rate at the start.")
     schedule: str = _choice(
         "halving",
         ("halving", "cosine"),
-        "How the learning rate falls: every `halve_every` updates, or to `final_learning_rate` at the last.",
+        "Schedule of the learning rate: halved every `halve_every` updates, or a cosine down to `final_learning_rate`.",
     )
-    halve_every: int = _count(200_000, "Updates, for halving.")
-    final_learning_rate: float = _number(0.0, "0 or more", lambda value: 0 <= value < math.inf, "For cosine.")
+    halve_every: int = _count(200_000, "Number of updates between halvings, for schedule halving.")
+    final_learning_rate: float = _number(
+        0.0, "0 or more", lambda value: 0 <= value < math.inf, "Learning rate at the end, for schedule cosine."
+    )
     beta_1: float = _fraction(0.9, "Adam's decay of the mean.")
     beta_2: float = _fraction(0.999, "Adam's decay of the mean square.")
-    epsilon: float = _positive(1e-8, "Adam's term against a division by zero.")
+    epsilon: float = _positive(1e-8, "Adam's term that avoids a division by zero.")
     clip_norm: float | None = _number(
-        None, "positive", lambda value: value > 0, "Largest norm of all gradients together.", shown="none"
+        None,
+        "positive",
+        lambda value: value > 0,
+        "Largest norm of all gradients together; larger ones are scaled down.",
+        shown="none",
     )
     average: float | None = _fraction(
         None,
-        "Decay of an exponential moving average of the weights, which is then what is validated and saved.",
+        "Decay of an exponential moving average of the weights; training then validates and saves the average.",
         shown="none",
     )
     loss_spike_factor: float | None = _number(
         None,
         "above 1, or 0 for no limit",
         lambda value: value > 1 or value == 0,
-        "Skip a step whose loss is above so many times the running mean, or not finite; 0 takes all.",
+        "Factor on the running mean of the loss; steps with a larger or non-finite loss are skipped. 0 skips none.",
         of_command=3.0,
         shown="none",
     )
@@ -176,13 +182,13 @@ class TrainConfig:
         lambda value: 0 <= value < 2**32,
         "Seed of the first weights and of every batch.",
     )
-    checkpoint_every: int = _count(1000, "Updates between checkpoints; each comes with validation and a log.")
+    checkpoint_every: int = _count(1000, "Number of updates between checkpoints; each includes validation and a log.")
     init_from: str | None = _path(
-        "A model whose fitting weights are the first ones: a .keras file, a PyTorch checkpoint, or a preset."
+        "Model whose matching weights are the initial ones: a .keras file, a PyTorch checkpoint, or a preset."
     )
     fit_tail: bool = _flag(
-        "After `init_from`, set the upsampler and the last convolution to the linear map that fits the training images "
-        "best, so that a start from another scale begins above bicubic."
+        "Fit the upsampler and the last convolution to the training images in closed form after `init_from`, so that a "
+        "start from another scale begins above bicubic."
     )
     precision: str | None = _setting(
         None,
@@ -192,7 +198,7 @@ class TrainConfig:
         "Dtype policy, such as mixed_bfloat16.",
         "float32",
     )
-    devices: int | None = _count(None, "GPUs (CPUs where there are none) that share each batch.", shown="all GPUs")
+    devices: int | None = _count(None, "Number of GPUs (or CPUs without GPUs) that share each batch.", shown="all GPUs")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -204,8 +210,7 @@ class TrainConfig:
                 raise ValueError(f"`{name}` must be {about.must_be}. Received: {name}={value!r}.")
         if (self.hr is None) == (self.div2k is None):
             raise ValueError(
-                "Images to train on: give either `hr`, a folder of HR images, or `div2k`. "
-                f"Received: hr={self.hr!r}, div2k={self.div2k!r}."
+                f"Pass either `hr`, a folder of HR images, or `div2k`. Received: hr={self.hr!r}, div2k={self.div2k!r}."
             )
         self._check_companions()
         self._set_defaults()
@@ -214,25 +219,25 @@ class TrainConfig:
         for name, of in {"lr": "hr", "validation_lr": "validation"}.items():
             if getattr(self, name) is not None and getattr(self, of) is None:
                 raise ValueError(
-                    f"`{name}` must come with `{of}`: it holds the LR images of those. "
+                    f"`{name}` must come with `{of}`: it contains their LR images. "
                     f"Received: {name}={getattr(self, name)!r} alone."
                 )
         if self.fit_tail and self.init_from is None:
             raise ValueError(
                 "`fit_tail` must come with `init_from`: it fits the upsampler to a trained body. "
-                "Received: fit_tail=True alone. Leave it out, or name the model to start from."
+                "Received: fit_tail=True alone. Omit it, or name the model to start from."
             )
         for name, schedule in {"halve_every": "halving", "final_learning_rate": "cosine"}.items():
             if self.schedule != schedule and getattr(self, name) != getattr(TrainConfig, name):
                 raise ValueError(
-                    f"`{name}` is for schedule={schedule!r}. "
+                    f"`{name}` needs schedule={schedule!r}. "
                     f"Received: schedule={self.schedule!r} with {name}={getattr(self, name)!r}. "
-                    "Leave it out, or pass that schedule."
+                    "Omit it, or pass that schedule."
                 )
         if self.degradation != "bicubic" and self.div2k is None:
             raise ValueError(
-                "`degradation` must be bicubic without `div2k`: LR images that are made are bicubic. "
-                f"Received: degradation={self.degradation!r}. Pass LR images that you have as `lr`."
+                "`degradation` must be bicubic without `div2k`: training makes bicubic LR images. "
+                f"Received: degradation={self.degradation!r}. Pass other LR images as `lr`."
             )
 
     def _set_defaults(self):
@@ -252,7 +257,7 @@ class TrainConfig:
 
     @property
     def scales(self) -> tuple[int, ...]:
-        """The scales as a tuple, whatever the model."""
+        """Returns the scales as a tuple, for every model."""
         return self.scale if isinstance(self.scale, tuple) else (self.scale,)
 
     def save(self, path: Path) -> None:
@@ -265,17 +270,17 @@ class TrainConfig:
         """Reads a configuration that `save` wrote; `changes` replace its values.
 
         Raises:
-            ValueError: The file is no such JSON, names something that is no setting, or a value is out of its range.
+            ValueError: If the file is not a valid configuration, names an unknown setting, or a value breaks its rule.
         """
         try:
             values = {**json.loads(Path(path).read_text()), **changes}
             unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         except (OSError, ValueError, TypeError) as error:
-            raise ValueError(f"{path} is no training configuration: {error}") from error
+            raise ValueError(f"{path} is not a valid training configuration: {error}") from error
         if "output" not in values:
-            raise ValueError(f"{path} is no training configuration: it names no output.")
+            raise ValueError(f"{path} is not a valid training configuration: it has no `output`.")
         if unknown:
-            raise ValueError(f"{path} names settings that do not exist: {', '.join(sorted(unknown))}.")
+            raise ValueError(f"{path} has unknown settings: {', '.join(sorted(unknown))}.")
         return cls(**values)
 
 
@@ -288,7 +293,7 @@ def _documented(name: str, about: Setting) -> str:
     return textwrap.fill(f"{name}: {text}", 120, initial_indent=" " * 8, subsequent_indent=" " * 12)
 
 
-# The help of each setting is written once, above.
+# Each setting has one help text, above.
 TrainConfig.__doc__ = str(TrainConfig.__doc__).format(
     settings="\n".join(_documented(name, about) for name, about in settings().items()).lstrip()
 )
