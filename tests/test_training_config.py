@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from keras_edsr.data.degradation import Degradation, Downscale
 from keras_edsr.training import TrainConfig
 from keras_edsr.training.config import in_words, settings
 
@@ -58,7 +59,9 @@ def test_an_mdsr_has_a_tuple_of_scales_an_edsr_one(model, scale, kept, scales):
         ({"model": "vdsr"}, "`model` must be edsr or mdsr. Received: model='vdsr'"),
         ({"model": ["edsr"]}, "`model` must be"),
         ({"schedule": "linear"}, "`schedule` must be halving or cosine"),
-        ({"degradation": "mild"}, "`degradation` must be bicubic or unknown"),
+        ({"degradation": "rain"}, "A degradation must be one of"),
+        ({"degradation": 3}, "`degradation` must be a name"),
+        ({"degradation": {"steps": []}}, "must hold 'downscale' once"),
         ({"scale": (2, 3)}, "`scale` of an EDSR must be one integer.*model='mdsr'"),
         ({"scale": "2"}, "`scale` must be an integer"),
         ({"scale": 2.5}, "`scale` must be an integer"),
@@ -84,7 +87,8 @@ def test_an_mdsr_has_a_tuple_of_scales_an_edsr_one(model, scale, kept, scales):
         ({"div2k": "DIV2K"}, "Pass either `hr`.* or `div2k`"),
         ({"hr": None, "div2k": "DIV2K", "lr": "lr"}, r"`lr` must come with `hr`.*lr='lr' alone"),
         ({"validation_lr": "lr"}, "`validation_lr` must come with `validation`"),
-        ({"degradation": "unknown"}, "`degradation` must be bicubic without `div2k`.* as `lr`"),
+        ({"degradation": "unknown"}, "'unknown' is a track of DIV2K and must come with `div2k`.* as `lr`"),
+        ({"degradation": "photo", "lr": "x"}, "`degradation` must be bicubic with `lr`"),
     ],
 )
 def test_a_value_out_of_range_is_refused(setting, message):
@@ -172,3 +176,34 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path, text, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"missing\.json is not a valid training configuration"):
         TrainConfig.load(tmp_path / "missing.json")
+
+
+# === How LR images are made ===
+
+
+def test_a_degradation_of_a_file_is_kept_whole_so_that_a_change_of_the_file_changes_no_run(tmp_path):
+    file = tmp_path / "mine.json"
+    file.write_text('{"steps": [{"step": "downscale"}, {"step": "compress", "quality": 50}]}')
+    first = config(degradation=str(file))
+    first.save(tmp_path / "config.json")
+    file.unlink()
+    again = TrainConfig.load(tmp_path / "config.json")
+    assert again == first
+    assert Degradation.load(again.degradation).steps[1].quality == (50, 50)
+
+
+@pytest.mark.parametrize("name", ["bicubic", "photo", "jpeg-40", "realesrgan"])
+def test_a_degradation_with_a_name_is_kept_by_its_name(name):
+    assert config(degradation=name).degradation == name
+    assert config(degradation=Degradation.load(name)).degradation == name
+
+
+def test_a_degradation_of_ones_own_under_a_known_name_is_kept_whole():
+    mine = Degradation([Downscale("area")], "photo")
+    assert Degradation.load(config(degradation=mine).degradation) == mine
+
+
+def test_a_track_goes_with_the_div2k_that_a_folder_takes_the_place_of(tmp_path):
+    for track, expected in (("mild", "bicubic"), ("photo", "photo")):
+        config(hr=None, div2k="DIV2K", scale=4, degradation=track).save(tmp_path / "config.json")
+        assert TrainConfig.load(tmp_path / "config.json", hr="mine", div2k=None).degradation == expected

@@ -114,7 +114,7 @@ def _given(options, config):
     given = {n: v for n, v in given.items() if source(n) is click.core.ParameterSource.COMMANDLINE}
     # Other images replace those of the configuration and the settings that belong to them.
     if "hr" in given:
-        given = {"lr": None, "div2k": None, "degradation": "bicubic", **given}
+        given = {"lr": None, "div2k": None, **given}
     elif "div2k" in given:
         given = {"hr": None, "lr": None, **given}
     return {"validation_lr": None, **given} if "validation" in given else given

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .degradation import Degradation
-    from .div2k_images import div2k, div2k_pairs
+    from .div2k_images import div2k, div2k_pairs, is_track
     from .folder import image_pairs
     from .lr_files import degrade, downscale
     from .pairs import ImagePairs
@@ -27,6 +27,7 @@ __all__ = [
     "div2k_pairs",
     "downscale",
     "image_pairs",
+    "is_track",
     "random_patches",
     "whole_images",
 ]
@@ -41,6 +42,7 @@ _HOMES = {
     "div2k_pairs": "div2k_images",
     "downscale": "lr_files",
     "image_pairs": "folder",
+    "is_track": "div2k_images",
     "random_patches": "streams",
     "whole_images": "patches",
 }

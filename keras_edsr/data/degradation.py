@@ -123,17 +123,13 @@ class Degradation:
         text = os.fspath(source)
         if text.lower().endswith(".json"):
             return cls._read(Path(text))
-        if found := re.fullmatch(r"jpeg-(\d{1,3})", text):
-            return cls(
-                [Downscale(), Compress(quality=(int(found[1]), int(found[1])), subsampling={"4:2:0": 1.0}, shift=0)],
-                text,
-            )
-        if text not in PRESETS:
+        named = _named(text)
+        if named is None:
             raise ValueError(
                 f"A degradation must be one of {tuple(PRESETS)}, 'jpeg-' and a quality, or a .json file. "
                 f"Received: {text!r}."
             )
-        return PRESETS[text]
+        return named
 
     @classmethod
     def _read(cls, path: Path) -> "Degradation":
@@ -167,9 +163,24 @@ class Degradation:
             )
         return cls(values["steps"], values.get("name", name))
 
+    def to_json(self) -> str | dict[str, Any]:
+        """Returns the name, if `load` knows it by that, else what `to_dict` returns; `load` takes either."""
+        return self.name if _named(self.name) == self else self.to_dict()
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the degradation as JSON has it."""
         return {"name": self.name, "steps": [step_to_dict(step) for step in self.steps]}
+
+
+def _named(name: str) -> Degradation | None:
+    """Returns the degradation that has a name, if one has."""
+    if found := re.fullmatch(r"jpeg-(\d{1,3})", name):
+        quality = int(found[1])
+        return Degradation(
+            [Downscale(), Compress(quality=(quality, quality), subsampling={"4:2:0": 1.0}, shift=0)],
+            name,
+        )
+    return PRESETS.get(name)
 
 
 def image_seed(seed: int, name: str) -> int:

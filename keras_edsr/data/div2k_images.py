@@ -143,7 +143,7 @@ def div2k_pairs(
         ValueError: As `div2k`.
     """
     scales = check_scales(scales)
-    made = None if _is_track(degradation) else _load(degradation)
+    made = None if is_track(degradation) else _load(degradation)
     track = BICUBIC if made else str(degradation)
     if not set(scales) <= set(_TRACKS[track]):
         raise ValueError(f"DIV2K has degradation {track!r} at scales {_TRACKS[track]}. Received: {scales}.")
@@ -167,7 +167,8 @@ def _load(degradation: "str | os.PathLike | Degradation") -> Degradation:
         raise ValueError(f"`degradation` must be one of DIV2K's, {tuple(_TRACKS)}, or another. {error}") from error
 
 
-def _is_track(degradation: "str | os.PathLike | Degradation") -> bool:
+def is_track(degradation: Any) -> bool:
+    """Whether that is the name of LR images that were published with DIV2K."""
     return isinstance(degradation, str) and degradation in _TRACKS
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from ..data import ImagePairs, PatchSampler, div2k_pairs
+from ..data import ImagePairs, PatchSampler, div2k_pairs, is_track
 from ..files import atomic_path
 from ..metrics import PSNR
 from ..models import (
@@ -117,7 +117,7 @@ def open_images(config: TrainConfig, with_validation: bool = True) -> tuple[Imag
     validation = _open_validation(config) if with_validation else None
     if validation:
         check_validation(validation)
-    images = ImagePairs.from_folder(config.hr, config.scales, config.lr) if config.hr else _open_div2k(config, "train")
+    images = _open_folder(config, config.hr, config.lr) if config.hr else _open_div2k(config, "train")
     if config.skip_small:
         fitting = images.at_least(config.patch_size)
         logger.info("Images smaller than a patch, left out: %d of %d.", len(images) - len(fitting), len(images))
@@ -127,8 +127,14 @@ def open_images(config: TrainConfig, with_validation: bool = True) -> tuple[Imag
 
 def _open_validation(config):
     if config.validation:
-        return ImagePairs.from_folder(config.validation, config.scales, config.validation_lr)
+        return _open_folder(config, config.validation, config.validation_lr)
     return _open_div2k(config, "validation").head(10) if config.div2k else None
+
+
+def _open_folder(config, hr, lr):
+    # A track is of DIV2K's own images. Validation has seed 0 in each run, as `evaluate --degradation` has by default.
+    degradation = None if lr or is_track(config.degradation) else config.degradation
+    return ImagePairs.from_folder(hr, config.scales, lr, degradation=degradation)
 
 
 def _open_div2k(config, split):

@@ -6,7 +6,7 @@ import math
 import numbers
 import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,14 @@ class TrainConfig:
         "`hr`. Without `validation`, training validates on images 0801 to 0810, as the official code does (on the "
         "first ten of TFDS, which does not store names)."
     )
-    degradation: str = _choice("bicubic", ("bicubic", "unknown"), "Track of DIV2K.")
+    degradation: str | Mapping[str, Any] = _setting(
+        "bicubic",
+        str,
+        "a name, or the path of a .json file",
+        lambda value: isinstance(value, str | dict),
+        "How LR images are made: bicubic, jpeg, photo, realesrgan, or a .json file; all but bicubic ones are made anew "
+        "for each patch. Or a track of `div2k`: unknown, mild, difficult, wild.",
+    )
     scale: int | tuple[int, ...] = _setting(
         2,
         "scales",
@@ -206,6 +213,9 @@ class TrainConfig:
             if about.kind == "path" and isinstance(value, os.PathLike):
                 value = os.fspath(value)
                 object.__setattr__(self, name, value)
+            if name == "degradation" and value is not None:
+                value = _described(value, self.div2k is not None)
+                object.__setattr__(self, name, value)
             if not (value is None and field.default is None) and not about.fits(value):
                 raise ValueError(f"`{name}` must be {about.must_be}. Received: {name}={value!r}.")
         if (self.hr is None) == (self.div2k is None):
@@ -234,10 +244,10 @@ class TrainConfig:
                     f"Received: schedule={self.schedule!r} with {name}={getattr(self, name)!r}. "
                     "Omit it, or pass that schedule."
                 )
-        if self.degradation != "bicubic" and self.div2k is None:
+        if self.degradation != "bicubic" and self.lr is not None:
             raise ValueError(
-                "`degradation` must be bicubic without `div2k`: training makes bicubic LR images. "
-                f"Received: degradation={self.degradation!r}. Pass other LR images as `lr`."
+                "`degradation` must be bicubic with `lr`: training does not degrade existing LR images. "
+                f"Received: degradation={self.degradation!r}, lr={self.lr!r}. Omit one of them."
             )
 
     def _set_defaults(self):
@@ -274,6 +284,8 @@ class TrainConfig:
         """
         try:
             values = {**json.loads(Path(path).read_text()), **changes}
+            if changes.get("hr") and "degradation" not in changes and _is_track(values.get("degradation")):
+                values["degradation"] = "bicubic"  # the track belongs to the DIV2K that it takes the place of
             unknown = set(values) - {field.name for field in dataclasses.fields(cls)}
         except (OSError, ValueError, TypeError) as error:
             raise ValueError(f"{path} is not a valid training configuration: {error}") from error
@@ -282,6 +294,28 @@ class TrainConfig:
         if unknown:
             raise ValueError(f"{path} has unknown settings: {', '.join(sorted(unknown))}.")
         return cls(**values)
+
+
+def _is_track(degradation):
+    from ..data import is_track
+
+    return is_track(degradation)
+
+
+def _described(degradation, from_div2k):
+    """A degradation as config.json has it: a name, or all of it, so that a file that changes changes no run."""
+    from ..data import Degradation, is_track  # here, since `--help` needs none of it
+
+    if is_track(degradation):
+        if not from_div2k and degradation != "bicubic":
+            raise ValueError(
+                f"`degradation` {degradation!r} is a track of DIV2K and must come with `div2k`. "
+                "For your own images name another, such as 'photo', or pass LR images that you have as `lr`."
+            )
+        return degradation
+    if not isinstance(degradation, str | os.PathLike | dict | Degradation):
+        return degradation
+    return Degradation.load(degradation).to_json()
 
 
 def _as_tuple(scale):
