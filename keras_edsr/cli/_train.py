@@ -61,6 +61,8 @@ def _option(name, group, about):
     examples=(
         "keras-edsr train --hr photos/ --output runs/photos --scale 2 --num-blocks 16 --filters 64",
         "keras-edsr train --div2k DIV2K/ --output runs/x4 --scale 4 --init-from runs/x2/best.keras --fit-tail",
+        "keras-edsr train --hr photos/ --output runs/real --degradation photo --init-from edsr_compact_x2 "
+        "--num-blocks 8 --filters 32",
         "keras-edsr train --div2k DIV2K/ --output runs/mdsr --model mdsr --scale 2,3,4",
     ),
 )
