@@ -23,7 +23,7 @@ from keras_edsr.models import MDSR, load_model
 from keras_edsr.training import TrainConfig
 
 SETS = ("Set5", "Set14")
-LICENCE = "Apache-2.0; trained in part on BSDS500, whose images are for non-commercial research"
+LICENSE = "Apache-2.0; trained in part on BSDS500, whose images are for non-commercial research"
 SOURCE = "keras_edsr: MODEL_CARD.md beside the weights"
 
 CARD = """# {name}
@@ -52,9 +52,9 @@ Set5 was watched while it trained and not used to choose: these are the weights 
 
 {limits}
 
-## Licence
+## License
 
-{licence}.
+{license}.
 """
 
 DATA = """\
@@ -112,7 +112,7 @@ def main():
     about["config"]["name"] = args.name
     about |= {
         "source": SOURCE,
-        "licence": LICENCE,
+        "license": LICENSE,
         **{
             metric: {
                 f"{name} (Y)": {f"x{s}": round(row[metric], 4) for s, row in rows.items()}
@@ -192,7 +192,7 @@ def card(args, model, scores, rounds):
         scores="\n".join([head, *rows]),
         rounds=rounds,
         limits=limits,
-        licence=LICENCE,
+        license=LICENSE,
     )
 
 

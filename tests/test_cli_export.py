@@ -41,9 +41,9 @@ def calls(monkeypatch):
     [
         (["--format", "saved_model"], "export_saved_model", {}),
         (
-            ["--format", "saved_model", "--version", "3", "--self-ensemble", "--quantised-output", "--max-pixels", "9"],
+            ["--format", "saved_model", "--version", "3", "--self-ensemble", "--uint8-output", "--max-pixels", "9"],
             "export_saved_model",
-            {"version": 3, "self_ensemble": True, "quantised": True, "max_pixels": 9},
+            {"version": 3, "self_ensemble": True, "uint8_output": True, "max_pixels": 9},
         ),
         (["--format", "onnx", "--overwrite"], "export_onnx", {"overwrite": True}),
         (["--format", "ncnn"], "export_ncnn", {}),
@@ -70,7 +70,7 @@ def test_a_format_has_its_verb_and_its_options(model, calls, words, name, option
         (["--format", "h5"], "'h5' is not one of 'saved_model', 'tflite', 'onnx', 'ncnn'"),
         (["--format", "onnx", "--version", "2"], "--version needs --format saved_model."),
         (["--format", "tflite", "--self-ensemble"], "--self-ensemble needs --format saved_model."),
-        (["--format", "ncnn", "--quantised-output"], "--quantised-output needs --format saved_model."),
+        (["--format", "ncnn", "--uint8-output"], "--uint8-output needs --format saved_model."),
         (["--format", "saved_model", "--quantize", "int8"], "--quantize needs --format tflite."),
         (["--format", "saved_model", "--input-size", "8"], "--input-size needs --format tflite."),
         (["--format", "tflite", "--quantize", "int8"], "--quantize int8 and --calibration need each other."),
@@ -130,3 +130,11 @@ def test_what_was_exported_is_upscaled_and_evaluated_as_the_model(model, tmp_pat
     np.testing.assert_array_equal(results[0][0], results[1][0])
     assert results[0][1] == results[1][1]
     np.testing.assert_array_equal(results[0][0], keras_edsr.upscale(model, photo(48, 40), runtime="tensorflow"))
+
+
+def test_the_old_name_of_an_option_works_with_a_warning(model, calls):
+    result = run("export", model, "out", "--format", "saved_model", "--quantised-output")
+    assert result.exit_code == 0, result.output
+    assert calls[0][3] == {"overwrite": False, "uint8_output": True}
+    assert "--quantised-output is deprecated; use --uint8-output." in result.stderr
+    assert "--quantised-output" not in run("export", "--help").output

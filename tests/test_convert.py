@@ -217,7 +217,7 @@ def test_info_lists_the_presets(weights):
     assert (rows["mdsr"][-2], rows["mdsr"][-1]) == ("no", "34.92/31.22/29.24")
     assert rows["mine"] == ["mine", "MDSR", "2,", "3", f"{model.count_params():,}", "yes"]
     text = run("info").stdout
-    assert "licence: code MIT; none is stated for the weights" in text
+    assert "license: code MIT; none is stated for the weights" in text
     assert f"Folder of weights, also for downloads: {weights}" in text
 
 

@@ -285,7 +285,7 @@ def test_a_self_ensemble_inside_is_that_of_upscale_to_the_bit(edsr, tmp_path):
 
 @pytest.mark.usefixtures("_unverified")
 def test_quantised_gives_whole_grey_levels(edsr, tmp_path):
-    path = export_saved_model(edsr, tmp_path, quantised=True)
+    path = export_saved_model(edsr, tmp_path, uint8_output=True)
     loaded, lr = tf.saved_model.load(str(path)).signatures, pixels_of(11, 7, 3)
     sr = loaded["serving_default"](images=tf.constant(lr[None], tf.float32))["sr"]
     assert sr.dtype == tf.uint8

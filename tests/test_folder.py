@@ -36,7 +36,7 @@ def test_a_folder_is_all_it_takes(photos):
 
 
 def test_every_argument_reaches_the_sampler(photos):
-    options = {"patch_size": 7, "batch_size": 3, "augment": False, "seed": 11, "weights": (1, 2)}
+    options = {"patch_size": 7, "batch_size": 3, "augment": False, "seed": 11, "scale_weights": (1, 2)}
     dataset = image_pairs(photos, (2, 3), start_step=4, steps=6, channels=1, **options)
     pairs = ImagePairs.from_folder(photos, (2, 3), channels=1)
     assert dataset.cardinality() == 6
@@ -83,3 +83,24 @@ def test_an_image_smaller_than_a_patch_is_named(photos):
 def test_a_bad_scale_is_refused(photos):
     with pytest.raises(ValueError, match="`scale` must be of"):
         image_pairs(photos, 5)
+
+
+def test_the_short_function_is_the_two_steps(photos):
+    options = {"patch_size": 6, "batch_size": 3, "seed": 5, "start_step": 2, "steps": 2, "augment": False}
+    short = list(image_pairs(photos, (2, 3), channels=1, scale_weights=(1, 3), **options).as_numpy_iterator())
+    pairs = ImagePairs.from_folder(photos, (2, 3), channels=1)
+    assert_same_batches(short, pairs.patches(scale_weights=(1, 3), **options).as_numpy_iterator())
+    with pytest.warns(DeprecationWarning, match="use `scale_weights`"):
+        old = image_pairs(photos, (2, 3), channels=1, weights=(1, 3), **options)
+    assert_same_batches(short, old.as_numpy_iterator())
+
+
+def assert_same_batches(one, other):
+    for (lr, hr), (other_lr, other_hr) in zip(one, other, strict=True):
+        np.testing.assert_array_equal(lr, other_lr)
+        np.testing.assert_array_equal(hr, other_hr)
+
+
+def test_an_unknown_option_is_named(photos):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'patchsize'"):
+        image_pairs(photos, 2, patchsize=6)

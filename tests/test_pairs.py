@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_edsr.data import ImagePairs, pairs
+from keras_edsr.data import ImagePairs, reader
 from keras_edsr.image_io import read_image, write_image
 from keras_edsr.imresize import imresize
 
@@ -118,7 +118,7 @@ def refuse(*args, **kwargs):
 def test_lr_is_made_once(tmp_path, monkeypatch):
     hr = folder_of(tmp_path / "hr", (24, 30), (25, 31))
     made = ImagePairs.from_folder(hr, (2, 3))
-    monkeypatch.setattr(pairs, "imresize", refuse)
+    monkeypatch.setattr(reader, "imresize", refuse)
     assert_equal(made, ImagePairs.from_folder(hr, (2, 3)))
 
 
@@ -126,7 +126,7 @@ def test_a_moved_file_finds_its_lr(tmp_path, monkeypatch):
     hr = folder_of(tmp_path / "hr", (24, 30))
     ImagePairs.from_folder(hr, 2)
     hr.rename(tmp_path / "moved")
-    monkeypatch.setattr(pairs, "imresize", refuse)
+    monkeypatch.setattr(reader, "imresize", refuse)
     ImagePairs.from_folder(tmp_path / "moved", 2)
 
 
@@ -203,7 +203,7 @@ def test_a_set_within_the_bound_is_not_mapped(tmp_path, cache):
 def test_a_mapped_set_is_decoded_once(tmp_path, monkeypatch):
     hr = folder_of(tmp_path / "hr", (24, 30))
     made = ImagePairs.from_folder(hr, 2, max_ram_bytes=0)
-    monkeypatch.setattr(pairs, "decode_image", refuse)
+    monkeypatch.setattr(reader, "decode_image", refuse)
     assert_equal(made, ImagePairs.from_folder(hr, 2, max_ram_bytes=0))
 
 
@@ -264,8 +264,8 @@ def test_lr_that_does_not_match_ends_reading_at_once(tmp_path, monkeypatch):
     hr = folder_of(tmp_path / "hr", *[(24, 30)] * 200)
     folder_of(tmp_path / "lr", *[(24, 30)] * 200)
     read = []
-    decode = pairs.decode_image
-    monkeypatch.setattr(pairs, "decode_image", lambda *args: read.append(0) or decode(*args))
+    decode = reader.decode_image
+    monkeypatch.setattr(reader, "decode_image", lambda *args: read.append(0) or decode(*args))
     with pytest.raises(ValueError, match="don't match"):
         ImagePairs.from_folder(hr, 2, tmp_path / "lr")
     assert len(read) < 40

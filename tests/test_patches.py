@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 
 from keras_edsr.data import ImagePairs, PatchSampler, ScaleBatchSampler, whole_images
-from keras_edsr.data.patches import pair_dataset
 from keras_edsr.image_ops import NUM_DIHEDRAL, dihedral
 
 SIZES = ((20, 31), (24, 17), (16, 16))
@@ -216,7 +215,7 @@ def test_each_batch_has_the_scale_that_the_sampler_draws():
 
 
 def test_weights_reach_the_scale():
-    sampler = sampler_of(random_pairs((2, 3)), weights=(0, 1))
+    sampler = sampler_of(random_pairs((2, 3)), scale_weights=(0, 1))
     assert {sampler.batch(step)[1].shape[1] for step in range(10)} == {24}
 
 
@@ -243,8 +242,8 @@ def test_whole_images_come_one_by_one_in_order_scale_by_scale():
 
 
 def test_no_patch_size_gives_whole_images():
-    assert pair_dataset(random_pairs(), patch_size=None).cardinality() == 3
-    assert pair_dataset(random_pairs(), patch_size=8, steps=5).cardinality() == 5
+    assert random_pairs().patches(patch_size=None).cardinality() == 3
+    assert random_pairs().patches(patch_size=8, steps=5).cardinality() == 5
 
 
 # Errors

@@ -45,10 +45,21 @@ def test_scales_are_drawn_in_equal_shares():
 
 
 def test_weights_are_shares():
-    sampler = ScaleBatchSampler((2, 4), weights=(3, 1))
-    assert sampler.weights == (0.75, 0.25)
+    sampler = ScaleBatchSampler((2, 4), scale_weights=(3, 1))
+    assert sampler.scale_weights == (0.75, 0.25)
     scales = [sampler(step) for step in range(3000)]
     assert abs(scales.count(2) - 2250) < 72
+
+
+def test_the_old_name_of_the_weights_works_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="`weights` is deprecated; use `scale_weights`") as caught:
+        sampler = ScaleBatchSampler((2, 4), weights=(3, 1))
+    assert caught[0].filename == __file__
+    assert sampler.scale_weights == (0.75, 0.25)
+    with pytest.warns(DeprecationWarning, match="use `scale_weights`"):
+        assert sampler.weights == (0.75, 0.25)
+    with pytest.raises(TypeError, match="Give `scale_weights` alone"):
+        ScaleBatchSampler((2, 4), weights=(3, 1), scale_weights=(1, 1))
 
 
 def test_a_weight_of_zero_is_never_drawn():
@@ -69,7 +80,7 @@ def test_bad_scales_are_refused(scales):
 
 @pytest.mark.parametrize("weights", [(1, 1), (1, 1, -1), (0, 0, 0), (1, 1, float("nan")), (1, 1, float("inf"))])
 def test_bad_weights_are_refused(weights):
-    with pytest.raises(ValueError, match="`weights` must be"):
+    with pytest.raises(ValueError, match="`scale_weights` must be"):
         ScaleBatchSampler((2, 3, 4), weights)
 
 

@@ -56,7 +56,7 @@ def test_a_preset_is_what_its_config_says(name):
     assert type(model(name)) is getattr(keras_edsr, family)
     assert about["parameters"] == model(name).count_params()
     assert about["source"]
-    assert "non-commercial" in about["licence"]
+    assert "non-commercial" in about["license"]
 
 
 def test_the_weights_are_small_enough_for_a_wheel():
@@ -83,7 +83,7 @@ def test_a_card_says_what_how_from_what_and_how_good(name):
     assert f"{model(name).count_params():,} parameters" in text
     for data in ("T91", "BSDS500", "Kodak24", "Sun-Hays80", "non-commercial"):
         assert data in text
-    for heading in ("## Scores", "## Training", "## Limits", "## Licence"):
+    for heading in ("## Scores", "## Training", "## Limits", "## License"):
         assert heading in text
 
 

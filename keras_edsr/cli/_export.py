@@ -3,11 +3,11 @@
 import click
 
 from ._help import Command, option
-from ._shared import import_tensorflow
+from ._shared import import_tensorflow, logger
 
 # The options that are valid for some formats only.
 _OF_FORMAT = {
-    "saved_model": ("version", "self_ensemble", "quantised", "max_pixels"),
+    "saved_model": ("version", "self_ensemble", "uint8_output", "max_pixels"),
     "tflite": ("quantize", "calibration", "input_size"),
     "onnx": (),
     "ncnn": (),
@@ -60,8 +60,7 @@ def _input_size(context, parameter, value):
     help="Average eight flips and rotations (EDSR+); takes 8 times as long.",
 )
 @option(
-    "--quantised-output",
-    "quantised",
+    "--uint8-output",
     group="SavedModel",
     is_flag=True,
     help="Return uint8 instead of floats from serving_default.",
@@ -91,13 +90,17 @@ def _input_size(context, parameter, value):
     callback=_input_size,
     help="Fixed size of the input in pixels, such as 360x640, or 256 for 256x256. Default: any size.",
 )
-def export(model, out, file_format, overwrite, **options):
+@option("--quantised-output", group="SavedModel", is_flag=True, hidden=True, help="The old name of --uint8-output.")
+def export(model, out, file_format, overwrite, quantised_output, **options):
     """Export MODEL to OUT for TensorFlow Serving, phones, ONNX or ncnn.
 
     MODEL is a preset, or a .keras, .pt, .pth or .safetensors file. The command runs the export in a new process on a
     photograph and compares the result with that of MODEL; it keeps OUT only if they agree. `keras-edsr upscale` and
     `evaluate` take OUT as --model.
     """
+    if quantised_output:
+        logger.warning("--quantised-output is deprecated; use --uint8-output.")
+        options["uint8_output"] = True
     given = {name: value for name, value in options.items() if value not in (None, False)}
     _check_export_options(file_format, given)
     import_tensorflow()
@@ -112,7 +115,7 @@ def _check_export_options(file_format, given):
     for name in given:
         formats = [key for key, names in _OF_FORMAT.items() if name in names]
         if file_format not in formats:
-            flag = "--quantised-output" if name == "quantised" else f"--{name.replace('_', '-')}"
-            raise click.UsageError(f"{flag} needs --format {' or '.join(formats)}.")
+            flag = name.replace("_", "-")
+            raise click.UsageError(f"--{flag} needs --format {' or '.join(formats)}.")
     if (given.get("quantize") == "int8") != ("calibration" in given):
         raise click.UsageError("--quantize int8 and --calibration need each other.")

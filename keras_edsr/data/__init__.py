@@ -8,9 +8,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .datasets import div2k, div2k_pairs, image_pairs
     from .degradation import Degradation
-    from .div2k_images import div2k, div2k_pairs, is_track
-    from .folder import image_pairs
+    from .div2k_images import is_track
     from .lr_files import degrade, downscale
     from .pairs import ImagePairs
     from .patches import PatchSampler, whole_images
@@ -38,10 +38,10 @@ _HOMES = {
     "PatchSampler": "patches",
     "ScaleBatchSampler": "sampler",
     "degrade": "lr_files",
-    "div2k": "div2k_images",
-    "div2k_pairs": "div2k_images",
+    "div2k": "datasets",
+    "div2k_pairs": "datasets",
     "downscale": "lr_files",
-    "image_pairs": "folder",
+    "image_pairs": "datasets",
     "is_track": "div2k_images",
     "random_patches": "streams",
     "whole_images": "patches",

@@ -9,18 +9,12 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..image_io import find_images
-from ..machine import cache_folder
 from .degradation import BICUBIC, Degradation
-from .pairs import HR, EncodedImage, ImagePairs, Reader
-from .patches import pair_dataset
-from .sampler import check_scales
+from .reader import HR, EncodedImage
 from .sources import match_images
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 # The published LR images and their scales.
 _TRACKS = {
@@ -35,136 +29,40 @@ _REALISTIC = {"mild": "m", "difficult": "d", "wild": "w"}
 _TREE_SPLITS = {"train": "train", "validation": "valid", "valid": "valid"}
 
 
-def div2k(
-    scale: int | Sequence[int],
-    split: str = "train",
-    data_dir: str | os.PathLike | None = None,
-    *,
-    degradation: "str | os.PathLike | Degradation" = BICUBIC,
-    download: bool = False,
-    manual_dir: str | os.PathLike | None = None,
-    patch_size: int | None = 48,
-    batch_size: int = 16,
-    augment: bool = True,
-    seed: int = 0,
-    start_step: int = 0,
-    steps: int | None = None,
-    channels: int = 3,
-    cache_dir: str | os.PathLike | None = None,
-    max_ram_bytes: int | None = None,
-    weights: Sequence[float] | None = None,
-) -> "tf.data.Dataset":
-    """Makes a dataset of (lr, hr) from DIV2K, which the paper trained on.
-
-    Args:
-        scale: 2, 3, 4 or 8; or several, for MDSR: then each batch has one of them, drawn as
-            `ScaleBatchSampler` describes.
-        split: `"train"` (0001 to 0800) or `"validation"` (0801 to 0900); of a prepared dataset also
-            a part, such as `"train[:10%]"`, in TFDS's order.
-        data_dir: Where DIV2K lies: the folder that holds `DIV2K_train_HR`,
-            `DIV2K_train_LR_bicubic/X2` and so on; or TFDS's folder. Defaults to TFDS's own.
-        degradation: Which published LR images: `"bicubic"`, `"unknown"` (scales 2, 3, 4), or `"mild"`, `"difficult"`,
-            `"wild"` (scale 4; four LR images of an HR image in the last one's training set). If the folders hold no
-            bicubic LR images, they are made from the HR: `imresize` gives the same. Or how LR images are made, as in
-            `image_pairs`: `"photo"` and so on.
-        download: Whether DIV2K may be downloaded if it is not there: 4 GB and more for a scale.
-        manual_dir: Folder with the published zips under their own names, such as
-            `DIV2K_train_HR.zip`: the dataset is prepared from them, with no network.
-        patch_size: As in `image_pairs`; so are all other arguments.
-        batch_size: See `image_pairs`.
-        augment: See `image_pairs`.
-        seed: See `image_pairs`.
-        start_step: See `image_pairs`.
-        steps: See `image_pairs`.
-        channels: See `image_pairs`.
-        cache_dir: See `image_pairs`.
-        max_ram_bytes: See `image_pairs`. Decoded, DIV2K's training images at one scale take 8 GB.
-        weights: See `image_pairs`.
-
-    Returns:
-        Dataset of (lr, hr), as `image_pairs` returns.
+def track_of(degradation: "str | os.PathLike | Degradation", scales: Sequence[int]) -> tuple[str, Degradation | None]:
+    """Returns DIV2K's track, and the degradation that makes LR images in place of its own, or None.
 
     Raises:
-        ValueError: If DIV2K is not there and may not be downloaded, and what to do; or as
-            `image_pairs`.
-
-    Example:
-        >>> train = div2k(2, data_dir="DIV2K")
-        >>> validation = div2k(2, "validation", data_dir="DIV2K", patch_size=None)
-        >>> model.fit(train, steps_per_epoch=1000, epochs=300, validation_data=validation)
+        ValueError: It is neither a track nor a degradation, or DIV2K does not have the track at these scales.
     """
-    pairs = div2k_pairs(
-        scale,
-        split,
-        data_dir,
-        degradation=degradation,
-        download=download,
-        manual_dir=manual_dir,
-        channels=channels,
-        cache_dir=cache_dir,
-        max_ram_bytes=max_ram_bytes,
-        seed=seed,
-    )
-    return pair_dataset(
-        pairs,
-        patch_size=patch_size,
-        batch_size=batch_size,
-        augment=augment,
-        seed=seed,
-        start_step=start_step,
-        steps=steps,
-        weights=weights,
-    )
-
-
-def div2k_pairs(
-    scales: int | Sequence[int],
-    split: str = "train",
-    data_dir: str | os.PathLike | None = None,
-    *,
-    degradation: "str | os.PathLike | Degradation" = BICUBIC,
-    download: bool = False,
-    manual_dir: str | os.PathLike | None = None,
-    channels: int = 3,
-    cache_dir: str | os.PathLike | None = None,
-    max_ram_bytes: int | None = None,
-    seed: int = 0,
-) -> ImagePairs:
-    """Reads DIV2K as whole images; `div2k` tells the arguments.
-
-    The files of a folder keep their names (`DIV2K_valid_HR/0801.png`). TFDS keeps neither names nor
-    order: there an image is called by its place in the prepared dataset (`0000`), which is not its
-    number in DIV2K, and the LR images of several scales are joined by the content of their HR image.
-
-    Returns:
-        The images, at all the scales.
-
-    Raises:
-        ValueError: As `div2k`.
-    """
-    scales = check_scales(scales)
-    made = None if is_track(degradation) else _load(degradation)
-    track = BICUBIC if made else str(degradation)
+    if is_track(degradation):
+        track, made = str(degradation), None
+    else:
+        try:
+            track, made = BICUBIC, Degradation.load(degradation)
+        except ValueError as error:
+            raise ValueError(f"`degradation` must be one of DIV2K's, {tuple(_TRACKS)}, or another. {error}") from error
     if not set(scales) <= set(_TRACKS[track]):
         raise ValueError(f"DIV2K has degradation {track!r} at scales {_TRACKS[track]}. Received: {scales}.")
-    tree = _find_tree(data_dir)
-    if tree is not None:
-        paths = _tree_paths(tree, split, () if made else scales, track)
-        return ImagePairs.from_paths(paths, scales, tree, channels, cache_dir, max_ram_bytes, made, seed)
+    return track, made
+
+
+def prepared_records(
+    scales: Sequence[int],
+    split: str,
+    track: str,
+    data_dir: str | os.PathLike | None,
+    download: bool,
+    manual_dir: str | os.PathLike | None,
+) -> "_Records":
+    """Returns the files of the prepared dataset, for `Reader`; prepares it if need be.
+
+    Raises:
+        ValueError: It is not prepared and cannot be.
+    """
     config = f"realistic_{track}" if track in _REALISTIC else track
-    builders = {s: _prepared(f"{config}_x{s}", data_dir, download, manual_dir) for s in scales}
-    records = _Records(builders, "validation" if split == "valid" else split)
-    reader = Reader(channels, (), cache_folder(cache_dir))
-    arrays = reader.read(records, () if made else scales, max_ram_bytes)
-    origin = f"div2k/{made.name if made else track} {split}"
-    return ImagePairs.from_arrays(records.names, arrays, scales, origin, made, seed)
-
-
-def _load(degradation: "str | os.PathLike | Degradation") -> Degradation:
-    try:
-        return Degradation.load(degradation)
-    except ValueError as error:
-        raise ValueError(f"`degradation` must be one of DIV2K's, {tuple(_TRACKS)}, or another. {error}") from error
+    builders = {scale: _prepared(f"{config}_x{scale}", data_dir, download, manual_dir) for scale in scales}
+    return _Records(builders, "validation" if split == "valid" else split)
 
 
 def is_track(degradation: Any) -> bool:
@@ -172,7 +70,7 @@ def is_track(degradation: Any) -> bool:
     return isinstance(degradation, str) and degradation in _TRACKS
 
 
-def _find_tree(data_dir: str | os.PathLike | None) -> Path | None:
+def find_tree(data_dir: str | os.PathLike | None) -> Path | None:
     """Returns the folder that holds `DIV2K_train_HR` or `DIV2K_valid_HR`, if there is one."""
     if data_dir is None:
         return None
@@ -182,7 +80,12 @@ def _find_tree(data_dir: str | os.PathLike | None) -> Path | None:
     return None
 
 
-def _tree_paths(root: Path, split: str, scales: Sequence[int], degradation: str) -> dict[int, list[Path]]:
+def tree_paths(root: Path, split: str, scales: Sequence[int], degradation: str) -> dict[int, list[Path]]:
+    """Returns the paths of the HR images under `HR`, and of the LR images that there are under their scales.
+
+    Raises:
+        ValueError: There is no such split, or LR images are missing.
+    """
     if split not in _TREE_SPLITS:
         raise ValueError(
             f"`split` of the folders in {root} must be 'train' or 'validation'. Received: split={split!r}."

@@ -1,35 +1,22 @@
 """ImagePairs: whole (lr, hr) images, decoded once, in memory or in a memory map."""
 
-import hashlib
 import os
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any
 
 import numpy as np
 
-from ..files import delete_old_leftovers, open_file
-from ..image_io import decode_image, find_images, read_size
-from ..imresize import imresize
-from ..machine import cache_folder, count_cores, total_memory
-from .cache import open_pack, write_pack
+from ..image_io import find_images
+from ..machine import cache_folder
+from ..renaming import renamed_argument
 from .degradation import BICUBIC, PRESETS, Degradation
+from .div2k_images import find_tree, prepared_records, track_of, tree_paths
 from .lr_images import Degraded, LrImages, Stored, read_only
+from .patches import PatchSampler, whole_images
+from .reader import HR, EncodedImage, Key, Reader, check_sizes, opener
 from .sampler import check_scales
 from .sources import match_images
-
-HR = 1  # the "scale" of an HR image: with it (index, scale) names every image of a set
-_EDGE = "replicate"
-_CACHE_VERSION = 1  # raise it when the same files would give other arrays
-
-Key = tuple[int, int]
-Files = Callable[[Sequence[int]], Iterable["EncodedImage"]]
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 class ImagePairs:
@@ -129,6 +116,60 @@ class ImagePairs:
         return cls.from_paths(paths, scales, root, channels, cache_dir, max_ram_bytes, degradation, seed)
 
     @classmethod
+    def from_div2k(
+        cls,
+        scales: int | Sequence[int],
+        split: str = "train",
+        data_dir: str | os.PathLike | None = None,
+        *,
+        degradation: "str | os.PathLike | Degradation" = BICUBIC,
+        seed: int = 0,
+        download: bool = False,
+        manual_dir: str | os.PathLike | None = None,
+        channels: int = 3,
+        cache_dir: str | os.PathLike | None = None,
+        max_ram_bytes: int | None = None,
+    ) -> "ImagePairs":
+        """Reads DIV2K, which the paper trained on: from TensorFlow Datasets, the published zips, or their folders.
+
+        The files of a folder keep their names (`DIV2K_valid_HR/0801.png`). TFDS keeps neither names nor order: there an
+        image is called by its place in the prepared dataset (`0000`), which is not its number in DIV2K, and the LR
+        images of several scales are joined by the content of their HR image.
+
+        Args:
+            scales: Integer or integers, of 2, 3, 4, 8.
+            split: `"train"` (0001 to 0800) or `"validation"` (0801 to 0900); of a prepared dataset also a part, such as
+                `"train[:10%]"`, in TFDS's order.
+            data_dir: Where DIV2K lies: the folder that holds `DIV2K_train_HR`, `DIV2K_train_LR_bicubic/X2` and so on;
+                or TFDS's folder. Defaults to TFDS's own.
+            degradation: Which published LR images: `"bicubic"`, `"unknown"` (scales 2, 3, 4), or `"mild"`,
+                `"difficult"`, `"wild"` (scale 4; four LR images of an HR image in the last one's training set). If the
+                folders hold no bicubic LR images, they are made from the HR: `imresize` gives the same. Or how LR
+                images are made, as in `from_folder`: `"photo"` and so on.
+            seed: As in `from_folder`.
+            download: Whether DIV2K may be downloaded if it is not there: 4 GB and more for a scale.
+            manual_dir: Folder with the published zips under their own names, such as `DIV2K_train_HR.zip`: the dataset
+                is prepared from them, with no network.
+            channels: As in `from_folder`.
+            cache_dir: As in `from_folder`.
+            max_ram_bytes: As in `from_folder`. Decoded, DIV2K's training images at one scale take 8 GB.
+
+        Raises:
+            ValueError: If DIV2K is not there and may not be downloaded, and what to do; or as `from_folder`.
+        """
+        scales = check_scales(scales)
+        track, made = track_of(degradation, scales)
+        read = () if made else scales
+        tree = find_tree(data_dir)
+        if tree is not None:
+            paths = tree_paths(tree, split, read, track)
+            return cls.from_paths(paths, scales, tree, channels, cache_dir, max_ram_bytes, made, seed)
+        records = prepared_records(scales, split, track, data_dir, download, manual_dir)
+        arrays = Reader(channels, (), cache_folder(cache_dir)).read(records, read, max_ram_bytes)
+        origin = f"div2k/{made.name if made else track} {split}"
+        return cls.from_arrays(records.names, arrays, scales, origin, made, seed)
+
+    @classmethod
     def from_paths(
         cls,
         paths: Mapping[int, Sequence[Path]],
@@ -150,7 +191,7 @@ class ImagePairs:
                 for scale in kinds:
                     if scale in paths:
                         path = paths[scale][index]
-                        yield EncodedImage(index, scale, str(path), _opener(path))
+                        yield EncodedImage(index, scale, str(path), opener(path))
 
         names = [path.relative_to(root).as_posix() for path in paths[HR]]
         read = () if made else scales
@@ -219,6 +260,53 @@ class ImagePairs:
         """
         return self._lr[scale].patch(index, top, left, size, seed)
 
+    @renamed_argument("weights", "scale_weights")
+    def patches(
+        self,
+        *,
+        patch_size: int | None = 48,
+        batch_size: int = 16,
+        augment: bool = True,
+        seed: int = 0,
+        start_step: int = 0,
+        steps: int | None = None,
+        scale_weights: Sequence[float] | None = None,
+    ) -> Any:
+        """Makes the dataset of patches to train on, or of whole images to validate on.
+
+        Args:
+            patch_size: Height and width of an LR patch. `None`: whole images, one by one, in order, in batches of one;
+                the other arguments then have no meaning.
+            batch_size: Patches in a batch.
+            augment: Whether to flip and turn patches (all eight ways).
+            seed: Integer; batch k is a pure function of (seed, k).
+            start_step: k of the first batch, to go on with a run.
+            steps: How many batches. Defaults to no end: `fit(dataset, steps_per_epoch=1000, epochs=300)`.
+            scale_weights: For several scales, in what proportion they are drawn. Defaults to equal shares.
+
+        Returns:
+            Dataset of uint8 in [0, 255]: lr (batch_size, patch_size, patch_size, channels) and hr
+            (batch_size, scale * patch_size, scale * patch_size, channels); whole images are
+            (1, height, width, channels).
+
+        Raises:
+            ValueError: If an image is smaller than a patch (it is named), or an argument is not as described.
+
+        Example:
+            >>> model.fit(pairs.patches(batch_size=32), steps_per_epoch=1000, epochs=300)
+        """
+        if patch_size is None:
+            return whole_images(self)
+        sampler = PatchSampler(
+            self,
+            patch_size=patch_size,
+            batch_size=batch_size,
+            augment=augment,
+            seed=seed,
+            scale_weights=scale_weights,
+        )
+        return sampler.dataset(start_step, steps)
+
     def head(self, count: int) -> "ImagePairs":
         """Returns the first `count` pairs, or all if there are fewer; the arrays are shared."""
         return self._select(range(min(count, len(self))))
@@ -247,191 +335,3 @@ class ImagePairs:
             if isinstance(images, Stored):
                 for name, hr, lr in zip(self.names, self._hr, images.images, strict=True):
                     check_sizes(hr, lr, scale, f"{name} in {self.origin}", f"its LR for scale {scale}")
-
-
-@dataclass(frozen=True)
-class EncodedImage:
-    """An image of a set that is not decoded yet.
-
-    Attributes:
-        index: Its place in the set.
-        scale: The scale at which it is LR; `HR` if it is the HR image.
-        name: What to call it in an error.
-        open: Opens its bytes for reading.
-    """
-
-    index: int
-    scale: int
-    name: str
-    open: Callable[[], BinaryIO]
-
-
-class Reader:
-    """Decodes the images of a set, on all cores, into memory or into a memory map.
-
-    Args:
-        channels: 3 for RGB, 1 for gray.
-        make_scales: Scales whose LR images are made from the HR.
-        cache: Folder of the cache.
-    """
-
-    def __init__(self, channels: int, make_scales: Sequence[int], cache: Path) -> None:
-        if channels not in (1, 3):
-            raise ValueError(f"`channels` must be 1 or 3. Received: channels={channels}.")
-        self.channels = channels
-        self.make_scales = tuple(make_scales)
-        self.cache = cache
-
-    def read(
-        self,
-        files: Files,
-        scales: Sequence[int],
-        max_ram_bytes: int | None = None,
-    ) -> dict[Key, np.ndarray]:
-        """Decodes all files, holding few more than the result.
-
-        Args:
-            files: Called with the scales that are wanted (`HR` for the HR images), gives the files
-                of these that there are, each HR image before its LR images.
-            scales: The scales of the set.
-            max_ram_bytes: As in `ImagePairs.from_folder`.
-
-        Returns:
-            uint8 arrays (height, width, channels) by (index, scale).
-
-        Raises:
-            ValueError: As `ImagePairs.from_folder`.
-        """
-        bound = half_of_memory() if max_ram_bytes is None else max_ram_bytes
-        if self._decoded_bytes(files((HR,)), scales) <= bound:
-            return dict(self._decode(files((HR, *scales))))
-        return self._map(lambda: files((HR, *scales)))
-
-    def _decoded_bytes(self, files: Iterable[EncodedImage], scales: Sequence[int]) -> int:
-        pixels = 0
-        for file in files:
-            with file.open() as data:
-                height, width = read_size(data, file.name)
-            pixels += height * width
-        return int(pixels * self.channels * (1 + sum(1 / scale**2 for scale in scales)))
-
-    def _decode(self, files: Iterable[EncodedImage]) -> Iterator[tuple[Key, np.ndarray]]:
-        hr_images: dict[int, tuple[str, tuple[int, ...]]] = {}
-        for file, images in _map_in_threads(self._decode_one, files):
-            for scale, image in images.items():
-                if scale == HR:
-                    hr_images[file.index] = file.name, image.shape
-                else:
-                    hr_name, hr_shape = hr_images[file.index]
-                    check_sizes(hr_shape, image.shape, scale, hr_name, file.name)
-                yield (file.index, scale), image
-
-    def _decode_one(self, file: EncodedImage) -> tuple[EncodedImage, dict[int, np.ndarray]]:
-        with file.open() as opened:
-            data = opened.read()
-        image = decode_image(data, file.name, self.channels)
-        image = image.reshape(*image.shape[:2], self.channels)
-        images = {file.scale: image}
-        if file.scale == HR and self.make_scales:
-            digest = hashlib.sha256(data).hexdigest()
-            images |= {s: self._shrink(image, s, digest, file.name) for s in self.make_scales}
-        return file, images
-
-    def _shrink(self, hr: np.ndarray, scale: int, digest: str, name: str) -> np.ndarray:
-        """Takes the LR image out of the cache, or makes it and puts it there."""
-        height, width = hr.shape[0] // scale, hr.shape[1] // scale
-        if not height or not width:
-            raise ValueError(f"The image {name} is too small for scale {scale}: {hr.shape[0]}x{hr.shape[1]}.")
-        key = f"{digest}-x{scale}-{_EDGE}-{self.channels}-v{_CACHE_VERSION}"
-        path = self.cache / "lr" / key[:2] / f"{key}.pack"
-        kept = (open_pack(path) or {}).get((scale,))
-        if kept is not None and kept.shape == (height, width, self.channels):
-            return np.array(kept)  # a copy, or thousands of maps stay open
-        lr = imresize(hr[: height * scale, : width * scale], 1 / scale, edge=_EDGE)
-        lr = lr.reshape(height, width, self.channels)
-        self._keep(path, scale, lr)
-        return lr
-
-    def _keep(self, path: Path, scale: int, lr: np.ndarray) -> None:
-        try:
-            write_pack(path, [((scale,), lr)])
-        except OSError as error:
-            warnings.warn(
-                f"LR images are not kept, so the next run makes them again: {self.cache} can't be "
-                f"written ({error.strerror}). Set `cache_dir` or KERAS_EDSR_CACHE.",
-                RuntimeWarning,
-                stacklevel=2,
-            )
-
-    def _map(self, files: Callable[[], Iterable[EncodedImage]]) -> dict[Key, np.ndarray]:
-        path = self.cache / "sets" / f"{self._digest(files())}.pack"
-        arrays = open_pack(path)
-        if arrays is None:
-            delete_old_leftovers(path.parent)
-            try:
-                write_pack(path, self._decode(files()))
-            except OSError as error:
-                raise ValueError(
-                    f"The images don't fit into `max_ram_bytes`, and can't be kept in {path} "
-                    f"({error.strerror}). Set `cache_dir` or KERAS_EDSR_CACHE to a place with "
-                    "more room."
-                ) from error
-            arrays = open_pack(path)
-        if arrays is None:
-            raise ValueError(f"{path} can't be read back after it was written. Is the disk sound?")
-        return {(index, scale): array for (index, scale), array in arrays.items()}
-
-    def _digest(self, files: Iterable[EncodedImage]) -> str:
-        """Names the set after the content of all its files."""
-        total = hashlib.sha256(f"{_CACHE_VERSION} {_EDGE} {self.channels} {self.make_scales}".encode())
-        for file, digest in _map_in_threads(_file_digest, files):
-            total.update(f"\n{file.index} {file.scale} {digest}".encode())
-        return total.hexdigest()
-
-
-def check_sizes(
-    hr: np.ndarray | tuple[int, ...],
-    lr: np.ndarray | tuple[int, ...],
-    scale: int,
-    hr_name: str,
-    lr_name: str,
-) -> None:
-    """Raises ValueError if the LR image (or shape) is not the HR's, divided by the scale."""
-    hr_shape, lr_shape = (tuple(getattr(image, "shape", image)) for image in (hr, lr))
-    if (hr_shape[0] // scale, hr_shape[1] // scale, *hr_shape[2:]) != lr_shape:
-        raise ValueError(
-            f"LR and HR don't match at scale {scale}: {lr_name} is {_size(lr_shape)}, but "
-            f"{hr_name} is {_size(hr_shape)}, so {hr_shape[0] // scale}x{hr_shape[1] // scale} "
-            "is needed."
-        )
-
-
-def half_of_memory() -> int:
-    """Returns half of the bytes of memory that this process may use at most."""
-    return total_memory() // 2
-
-
-def _map_in_threads(work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
-    """Does the work on all cores, in order, taking few more items than are asked for."""
-    threads = min(count_cores(), 8)
-    waiting: deque = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _file_digest(file: EncodedImage) -> tuple[EncodedImage, str]:
-    with file.open() as data:
-        return file, hashlib.sha256(data.read()).hexdigest()
-
-
-def _opener(path: Path) -> Callable[[], BinaryIO]:
-    return lambda: open_file(path)
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))

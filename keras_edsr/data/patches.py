@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..image_ops import NUM_DIHEDRAL, dihedral
-from .pairs import ImagePairs
+from ..renaming import renamed_argument
 from .sampler import (
     DEGRADATION_STREAM,
     PATCH_STREAM,
@@ -20,6 +20,8 @@ from .sampler import (
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from .pairs import ImagePairs
 
 _THREADS = 8  # that degrade; more wait for one another
 
@@ -41,7 +43,7 @@ class PatchSampler:
         batch_size: Patches in a batch. Defaults to the paper's.
         augment: Whether to flip and turn.
         seed: Integer from 0 to 2**64 - 1.
-        weights: Passed to `ScaleBatchSampler`.
+        scale_weights: Passed to `ScaleBatchSampler`.
 
     Raises:
         ValueError: If an image is smaller than a patch (it is named), or an argument is not as
@@ -53,20 +55,21 @@ class PatchSampler:
         >>> model.fit(sampler.dataset(), steps_per_epoch=1000, epochs=300)
     """
 
+    @renamed_argument("weights", "scale_weights")
     def __init__(
         self,
-        pairs: ImagePairs,
+        pairs: "ImagePairs",
         scales: int | Sequence[int] | None = None,
         *,
         patch_size: int = 48,
         batch_size: int = 16,
         augment: bool = True,
         seed: int = 0,
-        weights: Sequence[float] | None = None,
+        scale_weights: Sequence[float] | None = None,
     ) -> None:
         self.pairs = pairs
         self.scales = pairs.scales if scales is None else check_scales(scales)
-        self.scale_sampler = ScaleBatchSampler(self.scales, weights, seed)
+        self.scale_sampler = ScaleBatchSampler(self.scales, scale_weights, seed)
         self.patch_size = check_positive("patch_size", patch_size)
         self.batch_size = check_positive("batch_size", batch_size)
         self.augment = augment
@@ -152,32 +155,7 @@ class PatchSampler:
         )
 
 
-def pair_dataset(
-    pairs: ImagePairs,
-    *,
-    patch_size: int | None = 48,
-    batch_size: int = 16,
-    augment: bool = True,
-    seed: int = 0,
-    start_step: int = 0,
-    steps: int | None = None,
-    weights: Sequence[float] | None = None,
-) -> "tf.data.Dataset":
-    """Makes the dataset that `image_pairs` and `div2k` return; the arguments are told there."""
-    if patch_size is None:
-        return whole_images(pairs)
-    sampler = PatchSampler(
-        pairs,
-        patch_size=patch_size,
-        batch_size=batch_size,
-        augment=augment,
-        seed=seed,
-        weights=weights,
-    )
-    return sampler.dataset(start_step, steps)
-
-
-def whole_images(pairs: ImagePairs) -> "tf.data.Dataset":
+def whole_images(pairs: "ImagePairs") -> "tf.data.Dataset":
     """Streams whole images, one by one, in order; first all at one scale, then at the next.
 
     Args:

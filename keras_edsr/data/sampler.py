@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..renaming import renamed_argument, warn_renamed
+
 SCALES = (2, 3, 4, 8)
 
 # Streams of `random_words`: choices about one step that must not hang together.
@@ -30,7 +32,7 @@ class ScaleBatchSampler:
 
     Args:
         scales: The scales to draw from. Defaults to the paper's.
-        weights: Numbers, one for each scale, in proportion to which it is drawn; they need not
+        scale_weights: Numbers, one for each scale, in proportion to which it is drawn; they need not
             sum to one. Defaults to equal shares.
         seed: Integer from 0 to 2**64 - 1. The patches that are drawn with the same seed do not
             depend on the scale, nor the scale on them.
@@ -40,21 +42,28 @@ class ScaleBatchSampler:
             or all are zero, or there is not one for each scale.
 
     Example:
-        >>> sampler = ScaleBatchSampler((2, 3, 4), weights=(1, 1, 2), seed=0)
+        >>> sampler = ScaleBatchSampler((2, 3, 4), scale_weights=(1, 1, 2), seed=0)
         >>> sampler(step=7) == sampler(step=7)
         True
     """
 
+    @renamed_argument("weights", "scale_weights")
     def __init__(
         self,
         scales: Sequence[int] = (2, 3, 4),
-        weights: Sequence[float] | None = None,
+        scale_weights: Sequence[float] | None = None,
         seed: int = 0,
     ) -> None:
         self.scales = check_scales(scales)
-        self.weights = _shares(weights, len(self.scales))
+        self.scale_weights = _shares(scale_weights, len(self.scales))
         self.seed = check_seed(seed)
-        self._bounds = np.cumsum(self.weights)[:-1]
+        self._bounds = np.cumsum(self.scale_weights)[:-1]
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The old name of `scale_weights`."""
+        warn_renamed("`weights`", "`scale_weights`")
+        return self.scale_weights
 
     def __call__(self, step: int) -> int:
         """Returns the scale of the batch of a step, counted from 0."""
@@ -114,7 +123,9 @@ def check_seed(seed: int) -> int:
 def _shares(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
     given = (1.0,) * count if weights is None else tuple(float(weight) for weight in weights)
     if len(given) != count:
-        raise ValueError(f"`weights` must be {count}, one for each scale. Received: weights={weights}.")
+        raise ValueError(f"`scale_weights` must be {count}, one for each scale. Received: scale_weights={weights}.")
     if not all(math.isfinite(weight) and weight >= 0 for weight in given) or sum(given) == 0:
-        raise ValueError(f"`weights` must be finite, not negative, and not all zero. Received: weights={weights}.")
+        raise ValueError(
+            f"`scale_weights` must be finite, not negative, and not all zero. Received: scale_weights={weights}."
+        )
     return tuple(weight / sum(given) for weight in given)

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from .._version import __version__
 from ..files import reason
+from ..renaming import renamed_argument
 from ..runtimes import open_runtime
 from ..runtimes.saved_model import ABOUT, FORMAT
 from .signatures import build_module
@@ -29,13 +30,14 @@ logger = logging.getLogger("keras_edsr")
 _MEMORY = 4e9
 
 
+@renamed_argument("quantised", "uint8_output")
 def export_saved_model(
     model: keras.Model,
     path: str | os.PathLike,
     *,
     version: int = 1,
     self_ensemble: bool = False,
-    quantised: bool = False,
+    uint8_output: bool = False,
     max_pixels: int | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -61,7 +63,7 @@ def export_saved_model(
         path: Path of the folder that holds the versions; made if it is missing.
         version: Integer, the version's number; TensorFlow Serving takes the highest.
         self_ensemble: Whether every signature averages the eight flips and rotations ("EDSR+"), in eight times as long.
-        quantised: Whether the float signature, too, gives whole grey levels, as uint8: a quarter of the bytes.
+        uint8_output: Whether the float signature, too, gives whole grey levels, as uint8: a quarter of the bytes.
         max_pixels: The most LR pixels of one request, all images counted together; more are refused, encoded images
             before they are decoded. Where the server batches, what it puts together counts as one request. None for as
             many as take 4 GB at the largest scale.
@@ -82,7 +84,7 @@ def export_saved_model(
     photo_size = _photo_size(max_pixels)
     target = Path(path) / str(version)
     with _folder(target.parent), whole_target(target, overwrite, _is_version) as part:
-        module, signatures = build_module(model, self_ensemble, quantised, max_pixels)
+        module, signatures = build_module(model, self_ensemble, uint8_output, max_pixels)
         _save(module, part, signatures)
         about = {
             "format": FORMAT,
@@ -92,7 +94,7 @@ def export_saved_model(
             "channels": runtime.channels,
             "filters": runtime.filters,
             "self_ensemble": self_ensemble,
-            "quantised": quantised,
+            "quantised": uint8_output,  # the format has the name of its first version
             "max_pixels": int(max_pixels),
         }
         (part / ABOUT).write_text(json.dumps(about, indent=1) + "\n")

@@ -22,14 +22,14 @@ _Network = Callable[[tf.Tensor], tf.Tensor]
 
 
 def build_module(
-    model: keras.Model, self_ensemble: bool, quantised: bool, max_pixels: int
+    model: keras.Model, self_ensemble: bool, uint8_output: bool, max_pixels: int
 ) -> tuple[tf.Module, dict[str, Any]]:
     """Makes what `tf.saved_model.save` takes.
 
     Args:
         model: An `EDSR`, an `MDSR` or a branch of one.
         self_ensemble: Whether each network averages the eight flips and rotations.
-        quantised: Whether what gives floats gives whole grey levels as uint8 instead.
+        uint8_output: Whether what gives floats gives whole grey levels as uint8 instead.
         max_pixels: The most LR pixels of a request.
 
     Returns:
@@ -47,8 +47,8 @@ def build_module(
         network = keras.Function(model.input, outputs[f"x{scale}"])
         run = _ensemble(network, scale, channels) if self_ensemble else network
         spec = _images(tf.float32, channels)
-        setattr(module, f"x{scale}", tf.function(_quantised(run) if quantised else run, [spec], autograph=False))
-        own = _signatures(run, quantised, channels, max_pixels)
+        setattr(module, f"x{scale}", tf.function(_quantized(run) if uint8_output else run, [spec], autograph=False))
+        own = _signatures(run, uint8_output, channels, max_pixels)
         if scale == model.scales[0]:
             signatures |= {"serving_default" if name == "float" else name: function for name, function in own.items()}
         if len(model.scales) > 1:
@@ -60,11 +60,11 @@ def _images(dtype, channels):
     return tf.TensorSpec([None, None, None, channels], dtype, "images")
 
 
-def _signatures(run: _Network, quantised, channels, max_pixels):
+def _signatures(run: _Network, uint8_output, channels, max_pixels):
     def upscale_float(images):
         with tf.control_dependencies([_check_pixels(images, max_pixels)]):
             sr = run(tf.identity(images))
-        return {"sr": quantise(sr) if quantised else sr}
+        return {"sr": quantise(sr) if uint8_output else sr}
 
     def upscale_uint8(images):
         with tf.control_dependencies([_check_pixels(images, max_pixels)]):
@@ -93,7 +93,7 @@ def quantise(sr: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.round(tf.clip_by_value(sr, 0.0, PEAK)), tf.uint8)
 
 
-def _quantised(network: _Network) -> _Network:
+def _quantized(network: _Network) -> _Network:
     return lambda images: quantise(network(images))
 
 

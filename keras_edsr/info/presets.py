@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints import Network, published_scaling
-from ..presets import LICENCE, SOURCE, Official, find_file, locate, preset_names, read_config, say_unknown
+from ..presets import LICENSE, SOURCE, Official, find_file, locate, preset_names, read_config, say_unknown
 
 _log = logging.getLogger("keras_edsr")
 
@@ -34,7 +34,7 @@ def describe_preset(preset: str | os.PathLike) -> dict[str, Any]:
 
     Returns:
         `name`, `family`, `scales`, `num_blocks`, `filters`, `channels`, `residual_scaling`, `parameters`, `halo`,
-        `source`, `licence`, `psnr` (in dB by test set and scale), `psnr_is` ("published" or "measured"), `path` (None
+        `source`, `license`, `psnr` (in dB by test set and scale), `psnr_is` ("published" or "measured"), `path` (None
         if it is not on this machine) and `url` (None if it cannot be downloaded). Unknown values are None.
 
     Raises:
@@ -54,7 +54,7 @@ def _official(official: Official) -> dict[str, Any]:
         "residual_scaling": published_scaling(official.network),
         "parameters": official.network.parameters,
         "source": SOURCE,
-        "licence": LICENCE,
+        "license": LICENSE,
         "psnr": official.psnr,
         "psnr_is": "published",
         "path": path and str(path),
@@ -77,7 +77,7 @@ def _folder(folder: Path) -> dict[str, Any]:
             "residual_scaling": config["residual_scaling"],
             "parameters": about.get("parameters"),
             "source": about.get("source"),
-            "licence": about.get("licence"),
+            "license": about.get("license", about.get("licence")),
             "psnr": _check_psnr(about.get("psnr")),
             "psnr_is": "measured" if about.get("psnr") else None,
             "path": str(folder),

@@ -5,7 +5,7 @@ from typing import Any
 
 _KEYS = (
     *("name", "path", "url", "format", "family", "scales", "num_blocks", "filters", "channels", "residual_scaling"),
-    *("parameters", "halo", "layout", "dtype", "value_range", "source", "licence"),
+    *("parameters", "halo", "layout", "dtype", "value_range", "source", "license"),
 )
 
 
@@ -42,11 +42,11 @@ def _origins(presets):
     """Yields one line for all presets with the same source."""
     names: dict[tuple, list[str]] = {}
     for preset in presets:
-        names.setdefault((preset["psnr_is"], preset["source"], preset["licence"]), []).append(preset["name"])
-    for (psnr_is, source, licence), group in names.items():
+        names.setdefault((preset["psnr_is"], preset["source"], preset["license"]), []).append(preset["name"])
+    for (psnr_is, source, license), group in names.items():
         psnr = f"PSNR in dB, {psnr_is}" if psnr_is else "PSNR not known"
         whose = "" if len(names) == 1 else f"{', '.join(group)}: "
-        yield f"{whose}{psnr}; source: {source or 'not known'}; licence: {licence or 'not known'}"
+        yield f"{whose}{psnr}; source: {source or 'not known'}; license: {license or 'not known'}"
 
 
 def _psnr(scales):

@@ -6,12 +6,12 @@ TensorFlow is not imported here, but to download.
 """
 
 from .lookup import CLASSES, CONFIG, WEIGHTS, find_model, locate, preset_names, read_config, read_state, say_unknown
-from .official import LICENCE, SOURCE, Official, find_file, how_to_get, weights_folder
+from .official import LICENSE, SOURCE, Official, find_file, how_to_get, weights_folder
 
 __all__ = [
     "CLASSES",
     "CONFIG",
-    "LICENCE",
+    "LICENSE",
     "SOURCE",
     "WEIGHTS",
     "Official",

@@ -68,7 +68,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Reads what the config.json of a preset's folder says.
 
     It has `class_name`, one of `CLASSES`, and `config`, that of the model; `parameters`, how many there are; and for
-    `keras-edsr info` may have `source`, `licence` and `psnr`, the last as `{"Set5 (Y)": {"x2": 37.7}}`.
+    `keras-edsr info` may have `source`, `license` and `psnr`, the last as `{"Set5 (Y)": {"x2": 37.7}}`.
 
     Raises:
         ValueError: It is missing or is not that; one line that names the folder.

@@ -17,7 +17,7 @@ from ..machine import cache_folder
 
 MIRROR = "https://github.com/Coloquinte/torchSR/releases/download/v1.0.3"
 SOURCE = "EDSR-PyTorch (https://github.com/sanghyun-son/EDSR-PyTorch)"
-LICENCE = "code MIT; none is stated for the weights, whose training data, DIV2K, is for academic research"
+LICENSE = "code MIT; none is stated for the weights, whose training data, DIV2K, is for academic research"
 
 _log = logging.getLogger("keras_edsr")
 
