@@ -12,6 +12,7 @@ from test_degradation import photograph
 
 import keras_edsr
 from keras_edsr import cli, presets
+from keras_edsr.demo.pictures import advise
 from keras_edsr.image_io import jpeg_quality
 from keras_edsr.inference import choose, choose_for
 
@@ -178,3 +179,14 @@ def test_best_says_where_it_changes_nothing(upscaled, jpeg, tmp_path):
     result = upscaled(jpeg(95), "-o", tmp_path / "o.png", "--effort", "best", "--width", 40, "--runtime", "ncnn")
     assert result.exit_code == 0, result.stderr
     assert "--effort best changes nothing" in result.stderr
+
+
+# === The demo ===
+
+
+def test_the_demo_advises_the_photo_network_for_a_jpeg_of_a_low_quality(ships, jpeg):
+    offered = ["edsr_compact_x2", "edsr_photo_x2"]
+    assert advise(jpeg(50), 2, offered) == ". This JPEG lost much detail (quality 50): try edsr_photo_x2"
+    assert advise(jpeg(95), 2, offered) == ""
+    assert advise(jpeg(50), 3, offered) == ""  # none ships for this scale
+    assert advise(jpeg(50), 2, ["edsr_compact_x2"]) == ""

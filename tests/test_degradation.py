@@ -4,6 +4,7 @@ import math
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,6 +66,7 @@ def test_a_generator_gives_one_number_as_the_seed():
 def test_another_process_without_any_other_package_gives_the_same_pixels():
     program = """
 import sys
+from pathlib import Path
 
 allowed = {"numpy", "PIL", "keras_edsr"} | set(sys.stdlib_module_names)
 
@@ -413,3 +415,10 @@ def test_every_public_name_of_data_is_there_and_no_module_hides_one():
     for name in data.__all__:
         assert callable(getattr(data, name))
     assert not {module.name for module in pkgutil.iter_modules(data.__path__)} & set(data.__all__)
+
+
+def test_the_example_of_the_manual_is_valid():
+    page = (Path(__file__).parent.parent / "docs" / "how-to" / "train.md").read_text()
+    example = page.split("```json\n")[1].split("```")[0]
+    made = Degradation.from_dict(json.loads(example))
+    assert [step.name for step in made.steps] == ["downscale", "noise", "compress"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import gradio as gr
 
 from .choices import Choice, scales_of
-from .pictures import MAX_PIXELS, describe, read_upload, upscale_upload, write_preview
+from .pictures import MAX_PIXELS, advise, describe, read_upload, upscale_upload, write_preview
 from .running import Running, Stopped
 
 logger = logging.getLogger("keras_edsr")
@@ -146,7 +146,8 @@ class _Handlers:
             return
         with tempfile.TemporaryDirectory() as folder:
             preview = write_preview(Path(folder), picture)
-            yield _said(describe(Path(path).name, picture, scale)), *_controls(), *_stage(str(preview))
+            said = describe(Path(path).name, picture, scale) + advise(path, scale, self.choices)
+            yield _said(said), *_controls(), *_stage(str(preview))
 
     def begin(self):
         """Clears the last result and shows the Stop button."""

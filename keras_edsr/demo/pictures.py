@@ -2,16 +2,16 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image_io import Picture, count_pixels, eight_bits, read_picture, read_size, write_picture
+from ..image_io import Picture, count_pixels, eight_bits, jpeg_quality, read_picture, read_size, write_picture
 from ..imresize import imresize
-from ..inference import upscale_files
+from ..inference import choose, upscale_files
 from ..inference.alpha import fill_hidden
 from .choices import Choice
 
@@ -64,6 +64,21 @@ def describe(name: str, picture: Picture, scale: int) -> str:
     kinds += [f"{len(picture.frames)} frames"] * picture.is_animated
     what = f", {', '.join(kinds)}" if kinds else ""
     return f"{name}: {_size(picture)}{what}, becomes {_size(picture, scale)}"
+
+
+def advise(path: str | os.PathLike, scale: int, offered: Iterable[str]) -> str:
+    """Returns a sentence that names the preset for photographs if the picture needs it and the page offers it.
+
+    Args:
+        path: The picture's file.
+        scale: Integer.
+        offered: The models that the page offers.
+    """
+    networks = choose(scale)
+    preset = networks.preset(path)
+    if preset != networks.photo or preset not in offered:
+        return ""
+    return f". This JPEG lost much detail (quality {jpeg_quality(path)}): try {preset}"
 
 
 def upscale_upload(
