@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 from PIL import Image
@@ -163,6 +165,39 @@ def test_what_is_not_valid_is_said_in_one_line(values, message):
     with pytest.raises(ValueError, match=message) as error:
         Degradation.from_dict(values)
     assert "\n" not in str(error.value)
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 200) | st.floats() | st.sampled_from(["blur", "area", "jpeg", "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["step", "options", "area", "gaussian", "jpeg"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+_NAMES = ["kinds", "sigma", "methods", "factor", "enlarge", "keep", "quality", "codecs", "options", "kernel_size", "of"]
+
+
+@hypothesis.given(
+    st.lists(
+        st.builds(
+            lambda step, arguments: {"step": step, **arguments},
+            st.sampled_from(["blur", "resize", "downscale", "noise", "compress", "either"]) | _VALUES,
+            st.dictionaries(st.sampled_from(_NAMES), _VALUES, max_size=3),
+        ),
+        max_size=3,
+    )
+    | _VALUES
+)
+@hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
+def test_whatever_a_file_holds_is_a_degradation_or_one_line(steps):
+    message, made = "", None
+    try:
+        made = Degradation.from_dict({"steps": steps})
+    except ValueError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert made is None or made(photograph(8, 10), 2, 3).shape == (4, 5, 3)
 
 
 def test_an_unknown_name_and_a_broken_file_are_said(tmp_path):

@@ -249,8 +249,8 @@ def _photo() -> Degradation:
 def _realesrgan() -> Degradation:
     """The second-order degradation of Real-ESRGAN, by the ranges of its published training options.
 
-    Differences: resizing antialiases, JPEG is a real codec (and rounds to 8 bits), and every image of a batch draws
-    for itself.
+    Differences from the published code: resizing antialiases; JPEG is a real codec, which rounds to 8 bits; Poisson
+    noise is that of 256 gray levels for every image; the HR image is not sharpened first.
 
     Reference: [Wang et al., 2021](https://arxiv.org/abs/2107.10833), section 3 and appendix A; the options are
     `options/train_realesrnet_x4plus.yml` of https://github.com/xinntao/Real-ESRGAN.

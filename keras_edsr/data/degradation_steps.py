@@ -386,7 +386,7 @@ def step_to_dict(step: Step) -> dict[str, Any]:
 
 
 def _step_from_dict(values: Any) -> Step:
-    if not isinstance(values, Mapping) or values.get("step") not in _STEPS:
+    if not isinstance(values, Mapping) or values.get("step") not in list(_STEPS):  # a list compares what has no hash
         raise ValueError(f"A step must be a JSON object with `step`, one of {tuple(_STEPS)}. Received: {values!r}.")
     kind = _STEPS[values["step"]]
     arguments = {name: value for name, value in values.items() if name != "step"}
@@ -507,7 +507,7 @@ def _shares(step: Any, name: str, known: Sequence[str]) -> dict[str, float]:
     """Returns how often each name is drawn; a name alone is always drawn, a list in equal shares."""
     value = getattr(step, name)
     given = {value: 1.0} if isinstance(value, str) else value
-    if isinstance(given, Sequence):
+    if isinstance(given, Sequence) and all(isinstance(key, str) for key in given):
         given = dict.fromkeys(given, 1.0)
     if (
         not isinstance(given, Mapping)
