@@ -1,6 +1,6 @@
 """EDSR and MDSR, single-image super-resolution for Keras (Lim et al., CVPRW 2017).
 
-Names are imported when they are first used, so that `import keras_edsr` does not import TensorFlow. It is enough for
+Names are imported on first use, so that `import keras_edsr` does not import TensorFlow. This import suffices for
 `keras.saving.load_model` to find the classes, whichever of the two packages is imported first.
 """
 
@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .imresize import imresize  # now: a later import of the module would hide the function
+from .imresize import imresize  # imported here: a later import of the module would hide the function
 from .registration import register_when_keras_is_imported
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Between PyTorch's weights and Keras' files."""
+"""Converts between PyTorch's weights and Keras' files."""
 
 import os
 from pathlib import Path
@@ -17,18 +17,18 @@ def convert(
     residual_scaling: float | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Makes a .keras file of a PyTorch checkpoint, or a PyTorch checkpoint of a .keras file; the suffixes tell.
+    """Converts a PyTorch checkpoint to a .keras file, or a .keras file to a PyTorch checkpoint, by the suffixes.
 
     Args:
-        source: Path of a .pt, .pth or .safetensors file, as `load_torch` takes; or of a .keras file.
-        target: Path of the .keras file to write; or of the .pt or .pth file.
-        layout: The names of the tensors, as in `load_torch` or `save_torch`.
-        residual_scaling: As in `load_torch`; a .keras file has its own.
-        overwrite: Whether a target that is already there may be replaced.
+        source: Path of a .pt, .pth or .safetensors file, as `load_torch` takes it; or of a .keras file.
+        target: Path of the .keras file, or of the .pt or .pth file, to write.
+        layout: Layout of the tensors' names, as in `load_torch` or `save_torch`.
+        residual_scaling: As in `load_torch`; a .keras file contains it.
+        overwrite: Boolean, whether an existing target may be replaced.
 
     Raises:
-        ValueError: The suffixes are no such pair, the source cannot be read, or the target cannot be written or has no
-            place for this model; one line.
+        ValueError: If the suffixes are not such a pair, the source cannot be read, or the target cannot be written or
+            cannot store this model. The message has one line.
     """
     source, target = Path(source), Path(target)
     pair = (source.suffix, target.suffix)
@@ -38,8 +38,8 @@ def convert(
             f"Received: {source} and {target}."
         )
     if pair[0] == ".keras" and residual_scaling is not None:
-        raise ValueError("`residual_scaling` is for reading PyTorch's files. A .keras file has its own.")
-    if target.exists() and not overwrite:  # now, for reading takes a while
+        raise ValueError("`residual_scaling` is for PyTorch checkpoints. A .keras file contains it: omit it.")
+    if target.exists() and not overwrite:  # checked first, because reading takes time
         raise ValueError(f"Cannot write {target}: it exists already; it is replaced only with `overwrite`.")
     if pair[0] == ".keras":
         save_torch(load_keras(source), target, layout=layout or "edsr-pytorch", overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""Regular files alone are opened; files and folders appear whole or not at all; locks; errors that fit in one line."""
+"""Opening of regular files only, atomic writes, locks, and error messages of one line."""
 
 import contextlib
 import errno
@@ -26,7 +26,7 @@ _KINDS = {
 }
 
 
-# === Regular files: a pipe or a device can keep its reader waiting forever ===
+# === Regular files: a pipe or a device can block its reader forever ===
 
 
 def open_file(path: str | os.PathLike) -> BinaryIO:
@@ -36,21 +36,21 @@ def open_file(path: str | os.PathLike) -> BinaryIO:
         path: Path of the file.
 
     Raises:
-        ValueError: If `path` is a pipe, a socket, a device or a folder, or a link that leads nowhere or in a circle;
-            one line that names it.
+        ValueError: If `path` is a pipe, a socket, a device or a folder, or a broken or circular link. The message has
+            one line and names it.
         OSError: If the file is missing or may not be read.
     """
     problem = why_not_a_file(path)
     if problem:
         raise ValueError(f"Cannot read {os.fspath(path)}: {problem}.")
-    # What was a file a moment ago may be a pipe by now. The flag is nothing to a file.
+    # The file may have become a pipe since the check. The flag has no effect on a file.
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
 
 
 def why_not_a_file(path: str | os.PathLike) -> str | None:
-    """Returns what `path` is instead of a file, or why it cannot be reached; None if it is a file, or nothing is there.
+    """Returns why `path` is not a regular file or cannot be reached; None for a file, or if nothing is there.
 
-    Links are followed: a link to a file is a file.
+    The function follows links: a link to a file counts as a file.
     """
     try:
         mode = os.stat(path).st_mode
@@ -71,11 +71,11 @@ def _why_not_followed(path: str | os.PathLike, error: OSError) -> str | None:
 
 
 def follow_link(path: str | os.PathLike) -> Path:
-    """Returns the file that a path to write to stands for: of a link, the one that it leads to.
+    """Returns the file that a target path stands for: for a link, the file that it leads to.
 
     Raises:
-        ValueError: If it is a link that leads nowhere or in a circle, a pipe, a socket, a device or a folder; one line
-            that names it.
+        ValueError: If it is a broken or circular link, a pipe, a socket, a device or a folder. The message has one line
+            and names it.
     """
     problem = why_not_a_file(path)
     if problem:
@@ -88,18 +88,18 @@ def follow_link(path: str | os.PathLike) -> Path:
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike, *, sync: bool = False) -> Iterator[Path]:
-    """Gives a hidden path beside `path`, at which a file or a folder can be written, and renames it in the end.
+    """Yields a hidden path beside `path` for a file or a folder, and renames it at the end (atomic write).
 
-    If the block raises, nothing is left, and what was at `path` before stays; else it is replaced. Of a link, the file
-    or folder that it leads to is.
+    If the block raises, the hidden path is deleted and `path` stays unchanged; otherwise it is replaced. For a link,
+    this replaces the file or folder that it leads to.
 
     Args:
-        path: Path of the file or folder; the folder that it is in must exist.
-        sync: Whether a file is written through to the disk before it gets its name. Some file systems report only then
-            that they are full.
+        path: Path of the file or folder; its parent folder must exist.
+        sync: Boolean, whether to write a file through to the disk before it gets its name. Some file systems report
+            only then that they are full.
 
     Yields:
-        A path with the suffix of `path`, at which there is nothing.
+        A path with the suffix of `path`, at which nothing exists.
     """
     path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
     part = path.with_name(f".{uuid.uuid4().hex}.part{path.suffix}")
@@ -121,33 +121,33 @@ def atomic_path(path: str | os.PathLike, *, sync: bool = False) -> Iterator[Path
 
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike, *, sync: bool = False) -> Iterator[BinaryIO]:
-    """Opens a binary file for writing that appears at `path` when the block ends; otherwise as `atomic_path`.
+    """Opens a binary file for writing, which appears at `path` when the block ends; see `atomic_path`.
 
     Args:
         path: As `atomic_path` takes it.
         sync: As `atomic_path` takes it.
 
     Yields:
-        The file, to write into.
+        The file to write to.
 
     Raises:
-        ValueError: `path` is a link that leads nowhere or in a circle, or something else than a file.
+        ValueError: If `path` is a broken or circular link, or not a regular file.
     """
     with atomic_path(follow_link(path), sync=sync) as part, open(part, "xb") as file:
         yield file
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Replaces a folder by another, and deletes the one that was there.
+    """Replaces a folder by another, and deletes the old one.
 
-    A folder cannot be renamed onto one that holds something, so the old one is renamed first, and back if that fails.
+    A folder cannot be renamed onto one with contents, so the old one is renamed first, and renamed back on failure.
 
     Args:
         new: Path of a folder on the same file system.
         folder: Path of the folder to replace.
 
     Raises:
-        OSError: It cannot be replaced; both folders are as they were.
+        OSError: If it cannot be replaced. Both folders are then unchanged.
     """
     old = new.with_name(f"{new.name}.old")
     folder.rename(old)
@@ -160,14 +160,14 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Returns what killed processes left half written in a folder; another process may still be writing it."""
+    """Returns the unfinished files of killed processes in a folder; another process may still be writing one."""
     return [*folder.glob(".*.part*")]
 
 
 def delete_old_leftovers(folder: Path) -> None:
-    """Deletes the leftovers that are a day old or older."""
+    """Deletes leftovers that are at least a day old."""
     for part in leftovers(folder):
-        with contextlib.suppress(OSError):  # another process was faster, or still writes it
+        with contextlib.suppress(OSError):  # another process deleted it, or still writes it
             if time.time() - part.stat().st_mtime > _A_DAY:
                 part.unlink()
 
@@ -183,10 +183,10 @@ def locked(folder: Path, message: str) -> Iterator[None]:
 
     Args:
         folder: Path of the folder.
-        message: What to say if another process holds the lock.
+        message: Message of the error if another process holds the lock.
 
     Raises:
-        ValueError: Another process holds the lock.
+        ValueError: If another process holds the lock.
     """
     from filelock import FileLock, Timeout
 
@@ -203,7 +203,7 @@ def locked(folder: Path, message: str) -> Iterator[None]:
 
 
 def is_lock(path: Path) -> bool:
-    """Whether a file is what `locked` leaves in a folder."""
+    """Whether a file is the lock that `locked` leaves in a folder."""
     return path.name == _LOCK
 
 
@@ -211,7 +211,7 @@ def is_lock(path: Path) -> bool:
 
 
 def reason(error: BaseException) -> str:
-    """Says in one line, without a full stop, what went wrong: the system's words, or the first line of the message."""
+    """Returns the reason of an error in one line, without a period: the system's text, or the message's first line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
     lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -219,14 +219,14 @@ def reason(error: BaseException) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Joins the lines of an error's message; the name of its class where it has none."""
+    """Joins the lines of an error's message; returns the name of its class if it has no message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines) or type(error).__name__
 
 
 @contextlib.contextmanager
 def naming(*files: Path) -> Iterator[None]:
-    """Puts the files' names before the message of a ValueError."""
+    """Adds the files' names before the message of a ValueError."""
     try:
         yield
     except ValueError as error:
@@ -243,12 +243,12 @@ def explaining(
     """Turns errors into one ValueError of one line: `what` failed, and the reason.
 
     Args:
-        what: The beginning of the message, such as "Cannot read a.png".
+        what: Beginning of the message, such as "Cannot read a.png".
         kinds: Class or classes of errors. Defaults to all: parsers of damaged files raise many kinds.
-        reason: Function that says in one line, without a full stop, what went wrong.
+        reason: Function that returns the reason of an error in one line, without a period.
 
     Raises:
-        ValueError: In place of the error. Too little memory is not the file's fault, so a MemoryError stays.
+        ValueError: If the block raises such an error. A MemoryError stays, because it is not the file's fault.
     """
     try:
         yield

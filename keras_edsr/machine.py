@@ -1,16 +1,16 @@
-"""What the machine has: a folder for caches, memory, cores."""
+"""Resources of the machine: the cache folder, memory, cores."""
 
 import contextlib
 import os
 from pathlib import Path
 
-_GROUP = Path("/sys/fs/cgroup")  # of a container
+_GROUP = Path("/sys/fs/cgroup")  # control group of a container
 
 
 def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
-    """Returns the folder of the cache: `cache_dir`, else `$KERAS_EDSR_CACHE`, else the user's, as the system has it.
+    """Returns the folder of the cache: `cache_dir`, else `$KERAS_EDSR_CACHE`, else the system's folder for user caches.
 
-    Everything in it is made again when it is missing, so it may be deleted at any time.
+    It may be deleted at any time: missing files are made again.
     """
     if cache_dir is not None:
         return Path(cache_dir)
@@ -22,14 +22,14 @@ def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
 
 
 def total_memory() -> int:
-    """Bytes that the machine has, or its container may take."""
+    """Returns the memory of the machine, or the limit of its container, in bytes."""
     import psutil
 
     return min([psutil.virtual_memory().total, *_container("memory.max")])
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take, by the system and by its container."""
+    """Returns the memory that this process may still use, by the system and its container, in bytes."""
     import psutil
 
     left = [limit - used for limit in _container("memory.max") for used in _container("memory.current")]
@@ -37,12 +37,12 @@ def free_memory() -> int:
 
 
 def count_cores() -> int:
-    """The cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _container(name: str) -> list[int]:
-    """A number that the container's group of processes has; none outside a container, or where there is no bound."""
-    with contextlib.suppress(ValueError, OSError):  # "max" if it has no bound
+    """Returns a number of the container's control group; an empty list outside a container or without a limit."""
+    with contextlib.suppress(ValueError, OSError):  # "max" means no limit
         return [int((_GROUP / name).read_text())]
     return []

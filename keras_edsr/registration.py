@@ -1,8 +1,8 @@
-"""Makes Keras find our classes in a file, without importing them before there is one.
+"""Lets Keras find the package's classes in a file, without importing them before.
 
-`keras.saving.load_model` looks a class up by its registered name. Classes register when their module is imported, but
-`import keras_edsr` imports none of those: that would import Keras and its backend. So names are registered as soon as
-Keras is imported, by us or by anybody else, each with a stand-in that imports the class when Keras asks it for a model.
+`keras.saving.load_model` looks up a class by its registered name. Classes register when their module is imported, but
+`import keras_edsr` does not import these modules, which would import Keras and its backend. Names are therefore
+registered as soon as any code imports Keras, each with a stand-in that imports the class when Keras needs it.
 """
 
 import importlib
@@ -23,17 +23,17 @@ CLASSES = {
 
 
 class StandIn:
-    """Stands for a class that is not imported yet, in Keras' table of registered classes.
+    """Takes the place of a class in Keras' table of registered classes, until the class is imported.
 
     Args:
-        name: The class.
+        name: Name of the class.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def from_config(self, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
-        """Imports the class, which then takes this place in Keras' table, and makes an object of it."""
+        """Imports the class, which replaces this entry in Keras' table, and makes an object of it."""
         module = importlib.import_module(f".{CLASSES[self.name]}", __package__)
         return getattr(module, self.name).from_config(config)
 
@@ -47,12 +47,12 @@ def _register(keras: Any) -> None:
 def register_when_keras_is_imported() -> None:
     """Registers the names now if Keras is imported already, else as soon as it is.
 
-    Where Keras is not installed, nothing is to be registered: images are degraded and resized there without it.
+    Without Keras it does nothing: degradations and `imresize` do not need Keras.
     """
     if importlib.util.find_spec("keras") is None:
         return
     import wrapt
 
-    # A hook, since we must not import Keras. It may run while one of our modules that imports Keras is half imported:
-    # the classes themselves could not be imported then.
+    # This is a hook, because the package must not import Keras here. The hook may run while a module of the package
+    # that imports Keras is itself being imported: the classes could not be imported then.
     wrapt.register_post_import_hook(_register, "keras")

@@ -101,7 +101,7 @@ def test_without_a_photo_network_for_the_size_the_clean_one_is_taken(ships, jpeg
     assert choose(2.5).preset(jpeg(30)) == "mdsr_compact"
     assert choose(None, other_size=True).preset(jpeg(30)) == "mdsr_compact"
     assert list(choose_for([jpeg(30)], 3, kind="photo")) == ["edsr_compact_x3"]
-    assert "No network for photographs ships for this size" in caplog.text
+    assert "the package has none for photographs at this size" in caplog.text
 
 
 def test_best_takes_the_larger_networks_that_ship(ships):
@@ -153,7 +153,8 @@ def test_each_file_gets_its_network_and_the_log_says_so(photo_preset, upscaled, 
     models = [line for line in result.stderr.splitlines() if line.startswith("Model: ")]
     assert len(models) == 2
     assert (
-        "Model: edsr_photo_x2, for 2 JPEGs of about qualities 40 to 70 (--kind clean takes edsr_compact_x2)." in models
+        "Model: edsr_photo_x2, for 2 JPEGs of about qualities 40 to 70 (--kind clean selects edsr_compact_x2)."
+        in models
     )
     assert "Model: edsr_compact_x2, the default for this size." in models
 
@@ -178,7 +179,7 @@ def test_best_says_how_long_it_takes(upscaled, jpeg, tmp_path):
 def test_best_says_where_it_changes_nothing(upscaled, jpeg, tmp_path):
     result = upscaled(jpeg(95), "-o", tmp_path / "o.png", "--effort", "best", "--width", 40, "--runtime", "ncnn")
     assert result.exit_code == 0, result.stderr
-    assert "--effort best changes nothing" in result.stderr
+    assert "Ignoring --effort best" in result.stderr
 
 
 # === The demo ===

@@ -248,7 +248,7 @@ def test_init_from_warm_starts(models, data, tmp_path):
     result = run(*words, "--init-from", models / "edsr.keras")
     assert result.exit_code == 0, result.output
     missed = "upsample/conv_2/kernel, upsample/conv_2/bias"
-    assert f"Weights of {models / 'edsr.keras'}: all taken but {missed}." in result.stderr.splitlines()
+    assert f"Weights of {models / 'edsr.keras'}: copied all except {missed}." in result.stderr.splitlines()
 
 
 def test_a_signal_is_a_clean_exit_with_the_command_that_goes_on(data, tmp_path, monkeypatch):
@@ -298,7 +298,7 @@ def test_the_command_that_goes_on_is_printed_and_works(data, tmp_path):
     command = shlex.split(line.removeprefix("Resume with: "))
     assert command == [sys.executable, "-m", "keras_edsr", *words]
     words[words.index("3000")] = str(step + 1)  # only see that it goes on from there
-    assert f"Going on from step {step} of {step + 1}." in run(*words).stderr
+    assert f"Resuming at step {step} of {step + 1}." in run(*words).stderr
 
 
 def wait_for(found, seconds=90):
@@ -351,7 +351,7 @@ def test_a_wrong_call_is_status_2(words, message):
     ("words", "message"),
     [
         (["--hr", "gone"], "gone does not exist"),
-        (["--scale", "5"], "`scale` must be of (2, 3, 4, 8)"),
+        (["--scale", "5"], "`scale` must be one or several of (2, 3, 4, 8)"),
         (["--scale", "2,3"], "`scale` of an EDSR must be one integer"),
         (["--steps", "0"], "`steps` must be a positive integer"),
         (["--patch-size", "40"], "is smaller than a patch"),

@@ -108,7 +108,7 @@ def test_other_pairs_are_refused(tmp_path, source, target):
 
 
 def test_a_scaling_for_a_keras_file_is_refused(keras_file, tmp_path):
-    with pytest.raises(ValueError, match=r"A \.keras file has its own"):
+    with pytest.raises(ValueError, match=r"A \.keras file contains it"):
         convert(keras_file, tmp_path / "m.pt", residual_scaling=0.1)
 
 

@@ -139,16 +139,16 @@ def test_json_may_be_short(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"steps": []}, "must hold 'downscale' once"),
-        ({"steps": [{"step": "downscale"}, {"step": "downscale"}]}, "must hold 'downscale' once"),
+        ({"steps": []}, "must have 'downscale' once"),
+        ({"steps": [{"step": "downscale"}, {"step": "downscale"}]}, "must have 'downscale' once"),
         ({"steps": [{"step": "downscale"}, {"step": "resize"}]}, "no 'resize' after it"),
-        ({"steps": [{"step": "either", "options": [[{"step": "downscale"}], []]}]}, "must hold 'downscale' once"),
+        ({"steps": [{"step": "either", "options": [[{"step": "downscale"}], []]}]}, "must have 'downscale' once"),
         ({"steps": [{"step": "sharpen"}]}, "one of"),
         ({"steps": ["downscale"]}, "JSON object with `step`"),
         ({"steps": {"step": "downscale"}}, "list of steps"),
         ({"steps": [{"step": "downscale", "method": "area"}]}, "no argument 'method'"),
-        ({"steps": [{"step": "downscale", "methods": {"nearest": 1}}]}, "must give shares"),
-        ({"steps": [{"step": "downscale", "methods": {"area": 0}}]}, "must give shares"),
+        ({"steps": [{"step": "downscale", "methods": {"nearest": 1}}]}, "must have shares"),
+        ({"steps": [{"step": "downscale", "methods": {"area": 0}}]}, "must have shares"),
         ({"steps": [{"step": "downscale"}, {"step": "compress", "quality": [95, 30]}]}, "lowest, highest"),
         ({"steps": [{"step": "downscale"}, {"step": "compress", "quality": 30.5}]}, "integers"),
         ({"steps": [{"step": "downscale"}, {"step": "compress", "quality": 101}]}, "from 1 to 100"),
@@ -203,7 +203,7 @@ def test_whatever_a_file_holds_is_a_degradation_or_one_line(steps):
 def test_an_unknown_name_and_a_broken_file_are_said(tmp_path):
     with pytest.raises(ValueError, match="one of \\('bicubic'"):
         Degradation.load("phot")
-    with pytest.raises(ValueError, match="can't be read"):
+    with pytest.raises(ValueError, match="Cannot read the degradation"):
         Degradation.load(tmp_path / "none.json")
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(ValueError, match="not valid JSON"):

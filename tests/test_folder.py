@@ -81,7 +81,7 @@ def test_an_image_smaller_than_a_patch_is_named(photos):
 
 
 def test_a_bad_scale_is_refused(photos):
-    with pytest.raises(ValueError, match="`scale` must be of"):
+    with pytest.raises(ValueError, match="`scale` must be one or several of"):
         image_pairs(photos, 5)
 
 

@@ -250,7 +250,7 @@ def test_no_patch_size_gives_whole_images():
 
 
 def test_an_image_smaller_than_a_patch_is_named():
-    message = r"1\.png in photos is smaller than a patch: 48x34.*takes 36x36 \(so is 1 other\)"
+    message = r"1\.png in photos is smaller than a patch: 48x34.*needs 36x36 \(other images that are too small: 1\)"
     with pytest.raises(ValueError, match=message):
         PatchSampler(located_pairs(), patch_size=18)
 
@@ -267,7 +267,7 @@ def test_sizes_must_be_positive_integers(name, value):
 
 
 def test_a_scale_the_pairs_lack_is_refused():
-    with pytest.raises(ValueError, match=r"`scales` must be of the pairs' scales, \(2,\)"):
+    with pytest.raises(ValueError, match=r"`scales` must be among the pairs' scales, \(2,\)"):
         sampler_of(random_pairs(), scales=(2, 3))
 
 

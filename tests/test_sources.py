@@ -109,7 +109,7 @@ def test_another_scale_is_not_taken(tmp_path):
 def test_two_images_that_fit_are_named(tmp_path):
     hr = make(tmp_path / "hr", "a.png")
     make(tmp_path / "lr", "a_LR.png", "ax2.png")
-    with pytest.raises(ValueError, match=r"not clear .*a\.png .*a_LR\.png or .*ax2\.png"):
+    with pytest.raises(ValueError, match=r"Several images could belong to .*a\.png .*a_LR\.png or .*ax2\.png"):
         match_images(hr, tmp_path / "lr", 2)
 
 

@@ -99,17 +99,17 @@ def test_floats_stay_floats():
 
 
 def test_batched_images_are_refused():
-    with pytest.raises(ValueError, match="must hold whole images, not batched"):
+    with pytest.raises(ValueError, match="must have whole images, not batched"):
         random_patches(stream(sizes=[(8, 8)]).batch(1))
 
 
 def test_an_empty_dataset_is_refused():
-    with pytest.raises(ValueError, match="holds no images"):
+    with pytest.raises(ValueError, match="must not be empty"):
         random_patches(stream().take(0))
 
 
 def test_swapped_images_are_refused():
-    with pytest.raises(ValueError, match="`scale` must be of"):
+    with pytest.raises(ValueError, match="`scale` must be one or several of"):
         random_patches(stream().map(lambda lr, hr: (hr, lr)))
 
 

@@ -233,7 +233,7 @@ def test_small_images_are_refused_or_left_out(tmp_path, caplog):
         train(config(tmp_path / "run", settings, steps=1))
     with caplog.at_level(logging.INFO, "keras_edsr"):
         train(config(tmp_path / "run", settings, steps=1, skip_small=True))
-    assert "Images smaller than a patch, left out: 1 of 3." in caplog.messages
+    assert "Skipping 1 of 3 images, which are smaller than a patch." in caplog.messages
 
 
 # === Exact resume ===
@@ -454,7 +454,7 @@ def test_other_settings_are_refused_before_anything_is_read(data, tmp_path):
         ({"hr": "gone"}, "gone does not exist"),
         ({"validation": "gone"}, "gone does not exist"),
         ({"hr": None, "div2k": "gone"}, "`div2k` must be the folder of .* Received: gone, which is none"),
-        ({"scale": 5}, "`scale` must be of"),
+        ({"scale": 5}, "`scale` must be one or several of"),
         ({"precision": "float15"}, "float15"),
         ({"devices": 7}, "`devices` must be at most the 1 that are here"),
         ({"init_from": "gone.keras"}, r"gone\.keras is no model that keras_edsr can load"),
@@ -494,7 +494,7 @@ def x2(tmp_path_factory):
 def test_the_first_weights_are_taken_and_the_log_says_which_were_not(x2, caplog):
     with caplog.at_level(logging.INFO, "keras_edsr"):
         model = build_model(TrainConfig(output="run", hr="photos", **{**TINY, "scale": 4, "init_from": str(x2)}))
-    assert caplog.messages == [f"Weights of {x2}: all taken but upsample/conv_2/kernel, upsample/conv_2/bias."]
+    assert caplog.messages == [f"Weights of {x2}: copied all except upsample/conv_2/kernel, upsample/conv_2/bias."]
     source = keras.saving.load_model(x2)
     np.testing.assert_array_equal(model.get_layer("head").get_weights()[0], source.get_layer("head").get_weights()[0])
 

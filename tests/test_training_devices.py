@@ -87,7 +87,7 @@ def test_a_worker_that_is_killed_ends_the_other_and_both_go_on(data, tmp_path, k
         "Start all 2 workers again, each with the same command as before: it goes on from the last checkpoint."
     )
     results = Workers(tmp_path, (SCRIPT, *words["run"]), (SCRIPT, *words["run"])).finish_well()
-    assert all("Going on from step 3 of 6." in stderr for _, _, stderr in results)
+    assert all("Resuming at step 3 of 6." in stderr for _, _, stderr in results)
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
 

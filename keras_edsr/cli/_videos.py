@@ -1,4 +1,4 @@
-"""The part of `upscale` that is about videos."""
+"""The part of the command `upscale` that handles videos."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from ._shared import open_bar, print_beside
 
 
 def find_videos(inputs):
-    """Returns the videos among the inputs: files by their suffix, and those of a folder that holds no images."""
+    """Returns the videos among the inputs: files by their suffix, and those in folders without images."""
     from ..image_io import is_called_like_an_image
     from ..inference.video import VIDEO_SUFFIXES
 
@@ -27,7 +27,7 @@ def find_videos(inputs):
 
 
 def upscale_videos(videos, output, model, suffix, skip_existing, overwrite, **options):
-    """Upscales videos, one after the other; raises ClickException in the end if one failed."""
+    """Upscales videos, one after the other; raises ClickException at the end if one failed."""
     from ..inference.video import upscale_video
     from ..runtimes import open_runtime
 
@@ -62,7 +62,7 @@ def upscale_videos(videos, output, model, suffix, skip_existing, overwrite, **op
 
 
 def _plan(videos, output, suffix):
-    """Pairs (source, target); a folder's videos keep their places in its tree."""
+    """Returns pairs (source, target); a folder's videos keep their places in its tree."""
     from ..inference.video import WRITTEN_SUFFIXES
 
     is_folder = os.path.isdir(output) or output.endswith(os.sep) or len(videos) > 1
@@ -70,7 +70,7 @@ def _plan(videos, output, suffix):
     if not is_folder:
         return [(videos[0][0], output)]
     if output.suffix and not output.is_dir():
-        raise click.UsageError(f"Several videos cannot become one file, {output}. Name a folder.")
+        raise click.UsageError(f"--output must be a folder for several videos. Received: {output}. Name a folder.")
     kind = Path(f"a{suffix}").suffix.lower()
     text = suffix[: -len(kind)] if kind in WRITTEN_SUFFIXES else suffix
     pairs = []
@@ -81,5 +81,5 @@ def _plan(videos, output, suffix):
     targets = [target for _, target in pairs]
     repeated = next((target for target in targets if targets.count(target) > 1), None)
     if repeated:
-        raise click.UsageError(f"Several videos would become {repeated}. Upscale them apart.")
+        raise click.UsageError(f"Several videos would become {repeated}. Upscale them separately.")
     return pairs

@@ -1,7 +1,7 @@
-"""Images to train and validate on. TensorFlow is imported only when a dataset is made.
+"""Images for training and validation. The package imports TensorFlow only to make a dataset.
 
-Names are imported when they are first used, so that `keras_edsr.data.degradation` needs NumPy and Pillow only. No
-module here is called like a public name: the import of the module would hide the name.
+Names are imported on first use, so that `keras_edsr.data.degradation` needs NumPy and Pillow only. No module here has
+the name of a public object: importing the module would hide the object.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Arrays kept on disk: the pack, a file of many uint8 arrays."""
+"""Stores arrays on disk: the pack, a file of many uint8 arrays."""
 
 import json
 import zlib
@@ -10,27 +10,26 @@ import numpy as np
 
 from ..files import atomic_file
 
-# A pack is: the arrays' bytes one after another; the index, JSON; and a tail of fixed size that
-# tells where the index begins and holds its checksum. The index is last, so that arrays can be
-# written as they come. One file for a whole set: a map for each of thousands of images would pass
-# the limit of open files.
+# A pack has three parts: the arrays' bytes, one after another; the index, in JSON; and a tail of fixed size with the
+# index's position and checksum. The index is last, so that arrays can be written as they come. One file holds a whole
+# set, because a map for each of thousands of images would exceed the limit of open files.
 _MAGIC = b"edsrpack"
 _TAIL_BYTES = 24
 _ALIGNMENT = 64
 
 
 def write_pack(path: Path, arrays: Iterable[tuple[tuple[int, ...], np.ndarray]]) -> None:
-    """Writes arrays, each with a key, into one file that appears whole or not at all.
+    """Writes arrays, each with a key, into one file by an atomic write.
 
-    Two processes may write the same pack at once: the last to finish wins.
+    Two processes may write the same pack at once: the last one replaces the file.
 
     Args:
-        path: Path of the file; its folder is made if it is missing.
-        arrays: Pairs of a key (a tuple of integers) and a uint8 array. They are taken one by one,
-            so that an iterator need hold no more than one.
+        path: Path of the file; the function makes its folder if it is missing.
+        arrays: Pairs of a key (a tuple of integers) and a uint8 array. The function takes one at a time, so that
+            an iterator need not hold more.
 
     Raises:
-        OSError: If it can't be written.
+        OSError: If the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     index: list[dict[str, Any]] = []
@@ -47,14 +46,14 @@ def write_pack(path: Path, arrays: Iterable[tuple[tuple[int, ...], np.ndarray]])
 
 
 def open_pack(path: Path) -> dict[tuple[int, ...], np.ndarray] | None:
-    """Maps a pack into memory, after every checksum in it has been compared.
+    """Maps a pack into memory, after comparing every checksum in it.
 
     Args:
         path: Path of the file.
 
     Returns:
-        Read-only uint8 arrays by their keys, all views of one memory map; None if there is no such
-        file, or it is damaged, in whatever way.
+        Read-only uint8 arrays by their keys, all views of one memory map; None if the file does not exist or is
+        damaged in any way.
     """
     try:
         data = np.asarray(np.memmap(path, dtype=np.uint8, mode="r"))

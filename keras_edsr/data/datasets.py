@@ -1,4 +1,4 @@
-"""Datasets of (lr, hr) in one call."""
+"""Makes datasets of (lr, hr) in one call."""
 
 import inspect
 import os
@@ -19,20 +19,20 @@ def image_pairs(
     """Makes a dataset of (lr, hr) from a folder of images: `ImagePairs.from_folder(...).patches(...)`.
 
     Args:
-        hr_folder: Folder of HR images; folders in it are searched too.
-        scale: 2, 3, 4 or 8; or several, for MDSR: then each batch has one of them, drawn as
+        hr_folder: Folder of HR images, searched with its subfolders.
+        scale: 2, 3, 4 or 8; or several, for MDSR: each batch then has one of them, drawn as
             `ScaleBatchSampler` describes.
-        lr_folder: Folder of LR images, in DIV2K's or the benchmarks' naming. Defaults to making
-            them by MATLAB's bicubic `imresize`.
-        **options: Of `ImagePairs.from_folder`: `degradation`, `channels`, `cache_dir`, `max_ram_bytes`; of
-            `ImagePairs.patches`: `patch_size`, `batch_size`, `augment`, `start_step`, `steps`, `scale_weights`; of
-            both: `seed`.
+        lr_folder: Folder of LR images, with the names of DIV2K or of the benchmarks. By default the function makes
+            them with MATLAB's bicubic `imresize`.
+        **options: Options of `ImagePairs.from_folder` (`degradation`, `channels`, `cache_dir`, `max_ram_bytes`), of
+            `ImagePairs.patches` (`patch_size`, `batch_size`, `augment`, `start_step`, `steps`, `scale_weights`), and
+            `seed`, which both take.
 
     Returns:
         Dataset of uint8 in [0, 255], as `ImagePairs.patches` returns it.
 
     Raises:
-        ValueError: As `ImagePairs.from_folder` and `ImagePairs.patches`.
+        ValueError: If `ImagePairs.from_folder` or `ImagePairs.patches` raises it.
 
     Example:
         >>> train = image_pairs("photos", scale=2)
@@ -52,18 +52,18 @@ def div2k(
     """Makes a dataset of (lr, hr) from DIV2K: `ImagePairs.from_div2k(...).patches(...)`.
 
     Args:
-        scale: 2, 3, 4 or 8; or several, for MDSR: then each batch has one of them, drawn as
+        scale: 2, 3, 4 or 8; or several, for MDSR: each batch then has one of them, drawn as
             `ScaleBatchSampler` describes.
         split: `"train"` (0001 to 0800) or `"validation"` (0801 to 0900); or as `ImagePairs.from_div2k`.
-        data_dir: Where DIV2K lies: the folder that holds `DIV2K_train_HR`, or TFDS's folder. Defaults to TFDS's own.
-        **options: Of `ImagePairs.from_div2k`: `degradation`, `download`, `manual_dir`, `channels`, `cache_dir`,
-            `max_ram_bytes`; and those of `ImagePairs.patches`, as in `image_pairs`.
+        data_dir: Folder that contains `DIV2K_train_HR`, or TFDS's folder. Defaults to TFDS's default.
+        **options: Options of `ImagePairs.from_div2k` (`degradation`, `download`, `manual_dir`, `channels`, `cache_dir`,
+            `max_ram_bytes`) and those of `ImagePairs.patches`, as in `image_pairs`.
 
     Returns:
         Dataset of (lr, hr), as `image_pairs` returns.
 
     Raises:
-        ValueError: As `ImagePairs.from_div2k` and `ImagePairs.patches`.
+        ValueError: If `ImagePairs.from_div2k` or `ImagePairs.patches` raises it.
 
     Example:
         >>> train = div2k(2, data_dir="DIV2K")
@@ -80,6 +80,6 @@ def div2k_pairs(*args: Any, **options: Any) -> ImagePairs:
 
 
 def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The options of the images, and those of the patches; `seed` is both's."""
+    """Separates the options of the images from those of the patches; `seed` belongs to both."""
     of_pairs = {name: value for name, value in options.items() if name not in _OF_PATCHES or name == "seed"}
     return of_pairs, {name: value for name, value in options.items() if name in _OF_PATCHES}

@@ -1,6 +1,6 @@
-"""How an LR image comes from an HR image: blur, downscale, noise and compression, drawn from a seed.
+"""How to make an LR image from an HR image: blur, downscaling, noise and compression, drawn from a seed.
 
-NumPy and Pillow only, so that images can be made where no TensorFlow is.
+The module needs NumPy and Pillow only, so that it works without TensorFlow.
 """
 
 import hashlib
@@ -34,24 +34,24 @@ from .degradation_steps import (
 
 __all__ = ["BICUBIC", "PRESETS", "Blur", "Compress", "Degradation", "Downscale", "Either", "Noise", "Resize"]
 
-BICUBIC = "bicubic"  # the benchmarks' own: what is taken where nothing is named
+BICUBIC = "bicubic"  # the degradation of the benchmarks, and the default
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """Makes an LR image of an HR image, as real images lose quality.
+    """Makes an LR image from an HR image, with the losses of real images.
 
-    An object holds ranges and probabilities; every call draws numbers from them. The result is a pure function of the
-    arguments: the same image, scale and seed give the same pixels in any process (and, of the same codecs, on any
+    An object has ranges and probabilities; every call draws numbers from them. The result is a pure function of the
+    arguments: the same image, scale and seed give the same pixels in any process (and, with the same codecs, on any
     machine).
 
     Args:
         steps: The steps in their order: `Blur`, `Resize`, `Downscale`, `Noise`, `Compress`, `Either`, or dictionaries
-            as JSON has them. On every way through them, one `Downscale` comes, and no `Resize` after it.
-        name: What reports call it. Defaults to `"custom"`.
+            in the JSON format. Every path through them has one `Downscale`, and no `Resize` after it.
+        name: Name in reports. Defaults to `"custom"`.
 
     Raises:
-        ValueError: If a step is not valid, or the order is not.
+        ValueError: If a step or the order is not valid.
 
     Example:
         >>> photo = Degradation.load("photo")
@@ -77,20 +77,20 @@ class Degradation:
     ) -> NDArray[np.uint8]:
         """Makes the LR image.
 
-        Of a patch that stands for a piece of a larger image, cut some pixels more on each side and crop them off the
-        result: at its border an image is mirrored.
+        An image is mirrored at its border. For a part of a larger image, pass some more pixels on each side and crop
+        the result.
 
         Args:
-            hr: uint8, `(height, width)`, `(height, width, 1)` or `(height, width, 3)` in RGB. It is cropped at the
-                bottom and right to a multiple of the scale first.
-            scale: Integer, 1 or more. At 1 the LR image has the size of the HR image.
-            seed: Integer from 0 to 2**64 - 1, or a NumPy generator, of which one number is taken as the seed.
+            hr: Array, uint8, `(height, width)`, `(height, width, 1)` or `(height, width, 3)` in RGB. The method first
+                crops it at the bottom and right to a multiple of the scale.
+            scale: Integer, 1 or more. With 1 the LR image has the size of the HR image.
+            seed: Integer from 0 to 2**64 - 1, or a NumPy generator, from which the method draws the seed.
 
         Returns:
-            uint8 of shape `(height // scale, width // scale[, channels])`.
+            Array, uint8, of shape `(height // scale, width // scale[, channels])`.
 
         Raises:
-            ValueError: If an argument is not as described.
+            ValueError: If an argument is not valid.
         """
         hr = _check_image(hr)
         cropped = crop_to_multiple(hr, scale)
@@ -102,19 +102,19 @@ class Degradation:
         return lr[..., 0] if hr.ndim == 2 else lr
 
     def draw(self, seed: int | np.random.Generator = 0) -> list[Drawn | None]:
-        """Returns what a call with this seed draws: for each step its parameters, or None if it is not applied."""
+        """Returns what a call with this seed draws: for each step its parameters, or None if it is skipped."""
         return draw_steps(self.steps, _random(seed))
 
     @classmethod
     def load(cls, source: "str | os.PathLike | Mapping[str, Any] | Degradation") -> "Degradation":
-        """Returns a degradation by its name, from a JSON file or from what such a file holds.
+        """Returns a degradation by its name, from a JSON file or from the contents of such a file.
 
         Args:
             source: A name of `PRESETS`; `jpeg-` and a quality, such as `jpeg-40` (bicubic, then JPEG of that quality);
                 the path of a JSON file, which ends in `.json`; a dictionary; or a `Degradation`, which is returned.
 
         Raises:
-            ValueError: If there is no such name or file, or it does not hold a degradation.
+            ValueError: If there is no such name or file, or it is not a valid degradation.
         """
         if isinstance(source, Degradation):
             return source
@@ -136,7 +136,7 @@ class Degradation:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise ValueError(f"The degradation {path} can't be read: {error.strerror}.") from error
+            raise ValueError(f"Cannot read the degradation {path}: {error.strerror}.") from error
         except ValueError as error:
             raise ValueError(f"The degradation {path} is not valid JSON: {error}.") from error
         return cls.from_dict(values, name=path.stem)
@@ -150,15 +150,15 @@ class Degradation:
         """Makes the degradation that `to_dict` described.
 
         Args:
-            values: Dictionary with `steps` and, if it has one, `name`.
-            name: The name if `values` has none.
+            values: Dictionary with `steps` and, optionally, `name`.
+            name: Name if `values` has none.
 
         Raises:
-            ValueError: If it does not describe a degradation.
+            ValueError: If it is not a valid degradation.
         """
         if not isinstance(values, Mapping) or "steps" not in values or set(values) - {"name", "steps"}:
             raise ValueError(
-                "A degradation must be a JSON object with `steps`, a list, and perhaps `name`. "
+                "A degradation must be a JSON object with `steps`, a list, and optionally `name`. "
                 f"Received: {sorted(values) if isinstance(values, Mapping) else values!r}."
             )
         return cls(values["steps"], values.get("name", name))
@@ -168,7 +168,7 @@ class Degradation:
         return self.name if _named(self.name) == self else self.to_dict()
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the degradation as JSON has it."""
+        """Returns the degradation in the JSON format."""
         return {"name": self.name, "steps": [step_to_dict(step) for step in self.steps]}
 
 
@@ -184,19 +184,19 @@ def _named(name: str) -> Degradation | None:
 
 
 def image_seed(seed: int, name: str) -> int:
-    """Returns the seed of one image of a set: it hangs on the image's name, not on the images around it.
+    """Returns the seed of one image of a set, which depends on its name, but not on the other images.
 
     Args:
         seed: Integer, the seed of the set.
-        name: The image's path or name; what counts is its last part, without a suffix.
+        name: Path or name of the image; only its last part without the suffix matters.
     """
-    text = f"{seed} {Path(name).stem}".encode("utf-8", "surrogateescape")  # a file's name may hold any bytes
+    text = f"{seed} {Path(name).stem}".encode("utf-8", "surrogateescape")  # a file's name may contain any bytes
     digest = hashlib.blake2b(text, digest_size=8).digest()
     return int.from_bytes(digest, "little")
 
 
 def _random(seed: int | np.random.Generator) -> np.random.RandomState:
-    """RandomState, because NumPy froze its distributions: the same seed gives the same numbers after an update."""
+    """Returns a RandomState, whose distributions NumPy froze: a seed gives the same numbers in every release."""
     if isinstance(seed, np.random.Generator):
         seed = int(seed.integers(2**63))
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
@@ -215,7 +215,7 @@ def _check_image(hr: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _ways(steps: Sequence[Step]) -> list[list[Step]]:
-    """All sequences of plain steps that may come, one for each choice of the `Either`s."""
+    """Returns all sequences of plain steps that are possible, one for each choice of the `Either`s."""
     ways: list[list[Step]] = [[]]
     for step in steps:
         options: list[list[Step]] = [[step]]
@@ -229,12 +229,12 @@ def _check_order(way: Sequence[Step]) -> None:
     names = [step.name for step in way]
     if names.count("downscale") != 1 or "resize" in names[names.index("downscale") :]:
         raise ValueError(
-            f"`steps` must hold 'downscale' once, and no 'resize' after it. Received: {', '.join(names) or 'no steps'}."
+            f"`steps` must have 'downscale' once, and no 'resize' after it. Received: {', '.join(names) or 'no steps'}."
         )
 
 
 def _photo() -> Degradation:
-    """A photograph from a camera, a phone or a web page: a soft lens, some noise, JPEG."""
+    """Returns the degradation of photographs from cameras, phones or web pages: a soft lens, some noise, JPEG."""
     return Degradation(
         [
             Blur(probability=0.5, kinds={"isotropic": 0.7, "anisotropic": 0.3}, sigma=(0.2, 1.0)),
@@ -247,7 +247,7 @@ def _photo() -> Degradation:
 
 
 def _realesrgan() -> Degradation:
-    """The second-order degradation of Real-ESRGAN, by the ranges of its published training options.
+    """Returns the second-order degradation of Real-ESRGAN, with the ranges of its published training options.
 
     Differences from the published code: resizing antialiases; JPEG is a real codec, which rounds to 8 bits; Poisson
     noise is that of 256 gray levels for every image; the HR image is not sharpened first.

@@ -1,7 +1,7 @@
-"""The steps that a degradation is made of: blur, resize, downscale, noise, compress, either. NumPy and Pillow only.
+"""The steps of a degradation: blur, resize, downscale, noise, compress, either. They need NumPy and Pillow only.
 
-Every step first draws its parameters, then is applied with them. In between, an image is uint8 until a step makes
-fractions, then float32 in [0, 255].
+Every step first draws its parameters and then applies them. Between steps an image is uint8 until a step makes
+fractions; from then on it is float32 in [0, 255].
 """
 
 import io
@@ -35,12 +35,12 @@ NOISES = ("gaussian", "poisson")
 CODECS = ("jpeg", "webp")
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
-# Chroma at half the resolution has blocks of 16x16 pixels of the image.
+# Chroma at half the resolution has blocks of 16x16 image pixels.
 _GRID = 16
-# The published code adds Poisson noise as of 256 photons at white: so many as an image has gray levels.
+# The published code adds Poisson noise as if white were 256 photons, one for each gray level.
 _PHOTONS = 256.0
-_SINC_SIZE = 21  # the published code's largest
-# A window of fewer pixels cannot hold a lower frequency; the published code has the same bound.
+_SINC_SIZE = 21  # the largest size in the published code
+# A window of fewer pixels cannot represent a lower frequency; the published code has the same bound.
 _SMALL_SINC, _LOWEST_CUTOFF_OF_SMALL = 13, math.pi / 3
 _PILLOW_METHODS = {
     "area": Image.Resampling.BOX,
@@ -54,17 +54,17 @@ class Blur:
     """Convolves with a kernel drawn at random.
 
     Args:
-        probability: How often the step is applied.
-        kinds: How often each kind of kernel: `isotropic`, `anisotropic` (Gaussians), `generalized` (Gaussian of
+        probability: Probability of the step.
+        kinds: Probability of each kind of kernel: `isotropic`, `anisotropic` (Gaussians), `generalized` (Gaussian of
             another shape), `plateau`, `sinc` (rings at edges).
-        sigma: Range of the standard deviation, in pixels of the image that comes in. An anisotropic kernel draws two,
-            and an angle.
+        sigma: Range of the standard deviation, in pixels of the step's input. An anisotropic kernel draws two, and
+            an angle.
         beta: Range of the shape of a generalized Gaussian.
         plateau_beta: Range of the shape of a plateau.
         cutoff: Range of the cutoff of a sinc, in radians per pixel.
-        kernel_size: Range of the kernel's side; it is odd. Defaults to as large as sigma needs.
-        anisotropic_share: How often a generalized or plateau kernel is anisotropic.
-        linear: How often the step works in linear light instead of on sRGB values.
+        kernel_size: Range of the kernel's odd side. Defaults to the size that sigma needs.
+        anisotropic_share: Probability that a generalized or plateau kernel is anisotropic.
+        linear: Probability that the step works in linear light instead of on sRGB values.
     """
 
     name: ClassVar[str] = "blur"
@@ -89,7 +89,7 @@ class Blur:
             _set(self, **{name: _probability(self, name)})
 
     def draw(self, rng: Random) -> Drawn:
-        """Draws a kernel's kind and numbers."""
+        """Draws a kernel's kind and parameters."""
         kind = _pick(rng, self.kinds)
         drawn: Drawn = {"kind": kind}
         if kind == "sinc":
@@ -131,16 +131,16 @@ class Blur:
 
 @dataclass(frozen=True)
 class Resize:
-    """Resizes to another size on the way; a later `Downscale` resizes to the LR size.
+    """Resizes to an intermediate size; a later `Downscale` resizes to the LR size.
 
     Args:
-        probability: How often the step is applied.
-        factor: Range of the factor. Below 1 it shrinks, above it enlarges.
-        enlarge: How often a factor above 1 is drawn. Defaults to what a uniform draw over the range gives.
-        keep: How often the factor is 1.
-        of: What the factor is of: `image`, what comes in, or `lr`, the LR size.
-        methods: How often each of `bicubic`, `area`, `bilinear`, `lanczos`.
-        linear: How often the step works in linear light instead of on sRGB values.
+        probability: Probability of the step.
+        factor: Range of the factor. Values below 1 shrink, values above 1 enlarge.
+        enlarge: Probability of a factor above 1. Defaults to that of a uniform draw from the range.
+        keep: Probability of the factor 1.
+        of: Size that the factor refers to: `image`, the step's input, or `lr`, the LR size.
+        methods: Probability of each of `bicubic`, `area`, `bilinear`, `lanczos`.
+        linear: Probability that the step works in linear light instead of on sRGB values.
     """
 
     name: ClassVar[str] = "resize"
@@ -163,8 +163,8 @@ class Resize:
         _set(self, enlarge=_probability(self, "enlarge"))
         if self.enlarge + self.keep > 1 or not self.factor[0] <= 1 <= self.factor[1]:
             raise ValueError(
-                "Where `enlarge` of the step 'resize' is given, `factor` must reach from 1 or less to 1 or more, and "
-                f"`enlarge` and `keep` must be 1 or less together. Received: factor={list(self.factor)}, "
+                "With `enlarge` of the step 'resize', `factor` must reach from 1 or less to 1 or more, and the sum of "
+                f"`enlarge` and `keep` must be 1 or less. Received: factor={list(self.factor)}, "
                 f"enlarge={self.enlarge}, keep={self.keep}."
             )
 
@@ -180,7 +180,7 @@ class Resize:
         return drawn | _draw_linear(rng, self.linear)
 
     def apply(self, image: NDArray[Any], drawn: Drawn, lr_shape: Shape, rng: Random) -> NDArray[Any]:
-        """Resizes to the factor, no side shorter than one pixel."""
+        """Resizes by the factor, with sides of at least one pixel."""
         height, width = image.shape[:2] if self.of == "image" else lr_shape
         factor = drawn["factor"]
         return resize(image, (max(1, round(factor * height)), max(1, round(factor * width))), drawn)
@@ -191,9 +191,9 @@ class Downscale:
     """Resizes to the size of the LR image.
 
     Args:
-        methods: How often each of `bicubic` (MATLAB's, by `imresize`), `area`, `bilinear`, `lanczos`; all of them
+        methods: Probability of each of `bicubic` (MATLAB's, by `imresize`), `area`, `bilinear`, `lanczos`; all of them
             antialias.
-        linear: How often the step works in linear light instead of on sRGB values.
+        linear: Probability that the step works in linear light instead of on sRGB values.
     """
 
     name: ClassVar[str] = "downscale"
@@ -218,13 +218,13 @@ class Noise:
     """Adds noise.
 
     Args:
-        probability: How often the step is applied.
-        kinds: How often each of `gaussian` and `poisson` (shot noise, stronger where the image is bright).
-        sigma: Range of the Gaussian noise's standard deviation, of 255.
-        poisson: Range of the factor of the Poisson noise: at 1 its standard deviation is 16 of 255 at white and 8 at
-            a quarter of it.
-        gray: How often all channels get the same noise.
-        linear: How often the step works in linear light instead of on sRGB values.
+        probability: Probability of the step.
+        kinds: Probability of each of `gaussian` and `poisson` (shot noise, stronger in bright areas).
+        sigma: Range of the Gaussian noise's standard deviation, in gray levels.
+        poisson: Range of the factor of the Poisson noise: with 1 its standard deviation is 16 gray levels at white and
+            8 at a quarter of white.
+        gray: Probability that all channels get the same noise.
+        linear: Probability that the step works in linear light instead of on sRGB values.
     """
 
     name: ClassVar[str] = "noise"
@@ -241,7 +241,7 @@ class Noise:
         _set(self, gray=_probability(self, "gray"), linear=_probability(self, "linear"))
 
     def draw(self, rng: Random) -> Drawn:
-        """Draws the kind and how strong it is."""
+        """Draws the kind and the strength."""
         kind = _pick(rng, self.kinds)
         strength = (
             {"sigma": _uniform(rng, self.sigma)} if kind == "gaussian" else {"factor": _uniform(rng, self.poisson)}
@@ -261,15 +261,15 @@ class Noise:
 
 @dataclass(frozen=True)
 class Compress:
-    """Encodes and decodes by Pillow's own JPEG or WebP.
+    """Encodes and decodes with Pillow's JPEG or WebP.
 
     Args:
-        probability: How often the step is applied.
-        codecs: How often each of `jpeg` and `webp`.
+        probability: Probability of the step.
+        codecs: Probability of each of `jpeg` and `webp`.
         quality: Range of the quality, integers from 1 to 100.
-        subsampling: How often each of JPEG's `4:4:4`, `4:2:2`, `4:2:0`; WebP has but the last.
-        shift: How often the grid of blocks is shifted, as it is after a crop. A patch that stands for a piece of a
-            larger image wants 1.
+        subsampling: Probability of each of JPEG's `4:4:4`, `4:2:2`, `4:2:0`; WebP only has the last.
+        shift: Probability that the grid of blocks is shifted, as after a crop. Use 1 for patches of larger
+            images.
     """
 
     name: ClassVar[str] = "compress"
@@ -285,7 +285,7 @@ class Compress:
         _set(self, subsampling=_shares(self, "subsampling", SUBSAMPLINGS))
 
     def draw(self, rng: Random) -> Drawn:
-        """Draws codec, quality, subsampling and the grid's place."""
+        """Draws codec, quality, subsampling and the position of the grid."""
         codec = _pick(rng, self.codecs)
         drawn: Drawn = {"codec": codec, "quality": _integer(rng, self.quality)}
         if codec == "jpeg":
@@ -303,7 +303,7 @@ class Compress:
         picture = Image.fromarray(padded[..., 0] if gray else padded)
         options: dict[str, Any] = {"quality": drawn["quality"]}
         if drawn["codec"] == "webp":
-            options["method"] = 2  # half the time of the default, and the artefacts are the same
+            options["method"] = 2  # half the time of the default, and the artifacts are the same
         elif not gray:
             options["subsampling"] = drawn["subsampling"]
         file = io.BytesIO()
@@ -375,7 +375,7 @@ def check_steps(steps: Any) -> tuple[Step, ...]:
 
 
 def step_to_dict(step: Step) -> dict[str, Any]:
-    """Returns a step as JSON has it: its name as `step`, and its arguments."""
+    """Returns a step in the JSON format: its name as `step`, and its arguments."""
     values: dict[str, Any] = {"step": step.name}
     if isinstance(step, Either):
         return values | {"options": [[step_to_dict(inner) for inner in option] for option in step.options]}
@@ -393,12 +393,12 @@ def _step_from_dict(values: Any) -> Step:
     known = {argument.name for argument in fields(kind)}
     for name in arguments:
         if name not in known:
-            raise ValueError(f"The step {kind.name!r} has no argument {name!r}: it takes {sorted(known)}.")
+            raise ValueError(f"The step {kind.name!r} has no argument {name!r}. Its arguments are {sorted(known)}.")
     return kind(**arguments)
 
 
 def resize(image: NDArray[Any], shape: Shape, drawn: Drawn) -> NDArray[Any]:
-    """Resizes as a method says, antialiased; uint8 stays uint8 unless the light is linear."""
+    """Resizes by a method, with antialiasing; uint8 stays uint8 unless the light is linear."""
     if image.shape[:2] == shape:
         return image
     if drawn.get("linear"):
@@ -422,7 +422,7 @@ def _gaussian(image: NDArray[np.float32], drawn: Drawn, rng: Random) -> NDArray[
 
 
 def _shot(image: NDArray[np.float32], drawn: Drawn, rng: Random) -> NDArray[np.float32]:
-    """As the published code does: the noise of a count of photons, times a factor."""
+    """Returns the noise of a photon count times a factor, as the published code does."""
     bright = np.mean(image, axis=-1, keepdims=True) if drawn["gray"] else image
     photons = np.clip(bright, 0, PEAK).astype(np.float64) * (_PHOTONS / PEAK)
     noise = (rng.poisson(photons) - photons) * (drawn["factor"] * PEAK / _PHOTONS)
@@ -430,20 +430,20 @@ def _shot(image: NDArray[np.float32], drawn: Drawn, rng: Random) -> NDArray[np.f
 
 
 def _in_light(work: Any, image: NDArray[Any], drawn: Drawn) -> NDArray[np.float32]:
-    """Does the work on float32, on linear light where that was drawn."""
+    """Runs the work on float32, in linear light if the step drew that."""
     if not drawn.get("linear"):
         return work(image.astype(np.float32, copy=False), drawn)
     return _to_srgb(work(_to_linear(image), drawn))
 
 
 def _to_linear(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Turns sRGB values into linear light, both in [0, 255], as IEC 61966-2-1 has it."""
+    """Converts sRGB values to linear light, both in [0, 255], by IEC 61966-2-1."""
     value = np.clip(image.astype(np.float32) / PEAK, 0, 1)
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32) * PEAK
 
 
 def _to_srgb(light: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turns linear light into sRGB values."""
+    """Converts linear light to sRGB values."""
     value = np.clip(light / PEAK, 0, 1)
     return np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055).astype(np.float32) * PEAK
 
@@ -457,7 +457,7 @@ def _uniform(rng: Random, bounds: tuple[float, float]) -> float:
 
 
 def _integer(rng: Random, bounds: tuple[int, int]) -> int:
-    """An integer between the bounds, both of which may come."""
+    """Returns an integer between the bounds, both included."""
     return int(bounds[0] + math.floor((bounds[1] - bounds[0] + 1) * rng.random_sample()))
 
 
@@ -469,7 +469,7 @@ def _pick(rng: Random, shares: Mapping[str, float]) -> str:
 
 def _set(step: Any, **values: Any) -> None:
     for name, value in values.items():
-        object.__setattr__(step, name, value)  # the way of a frozen dataclass's __post_init__
+        object.__setattr__(step, name, value)  # the usual way in a frozen dataclass's __post_init__
 
 
 def _probability(step: Any, name: str) -> float:
@@ -504,7 +504,7 @@ def _integers(step: Any, name: str, low: int, high: int) -> tuple[int, int]:
 
 
 def _shares(step: Any, name: str, known: Sequence[str]) -> dict[str, float]:
-    """Returns how often each name is drawn; a name alone is always drawn, a list in equal shares."""
+    """Returns the probability of each name; a name alone is always drawn, a list in equal shares."""
     value = getattr(step, name)
     given = {value: 1.0} if isinstance(value, str) else value
     if isinstance(given, Sequence) and all(isinstance(key, str) for key in given):
@@ -517,7 +517,7 @@ def _shares(step: Any, name: str, known: Sequence[str]) -> dict[str, float]:
         or not sum(given.values())
     ):
         raise ValueError(
-            f"`{name}` of the step {step.name!r} must give shares, 0 or more and not all 0, to names of "
+            f"`{name}` of the step {step.name!r} must have shares, 0 or more and not all 0, for names of "
             f"{tuple(known)}. "
             f"Received: {value!r}."
         )

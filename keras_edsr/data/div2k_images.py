@@ -1,4 +1,4 @@
-"""DIV2K: from TensorFlow Datasets, the zips as they were published, or the unpacked folders."""
+"""DIV2K: from TensorFlow Datasets, the published zips, or the unpacked folders."""
 
 import contextlib
 import hashlib
@@ -16,7 +16,7 @@ from .degradation import BICUBIC, Degradation
 from .reader import HR, EncodedImage
 from .sources import match_images
 
-# The published LR images and their scales.
+# The published tracks of LR images and their scales.
 _TRACKS = {
     BICUBIC: (2, 3, 4, 8),
     "unknown": (2, 3, 4),
@@ -24,16 +24,16 @@ _TRACKS = {
     "difficult": (4,),
     "wild": (4,),
 }
-# NTIRE 2018's tracks; their files have a letter behind the scale, as in 0001x4m.png.
+# Tracks of NTIRE 2018, whose files have a letter after the scale, as in 0001x4m.png.
 _REALISTIC = {"mild": "m", "difficult": "d", "wild": "w"}
 _TREE_SPLITS = {"train": "train", "validation": "valid", "valid": "valid"}
 
 
 def track_of(degradation: "str | os.PathLike | Degradation", scales: Sequence[int]) -> tuple[str, Degradation | None]:
-    """Returns DIV2K's track, and the degradation that makes LR images in place of its own, or None.
+    """Returns DIV2K's track, and the degradation that makes other LR images, or None.
 
     Raises:
-        ValueError: It is neither a track nor a degradation, or DIV2K does not have the track at these scales.
+        ValueError: If it is neither a track nor a degradation, or DIV2K does not have the track at these scales.
     """
     if is_track(degradation):
         track, made = str(degradation), None
@@ -55,10 +55,10 @@ def prepared_records(
     download: bool,
     manual_dir: str | os.PathLike | None,
 ) -> "_Records":
-    """Returns the files of the prepared dataset, for `Reader`; prepares it if need be.
+    """Returns the files of the prepared dataset, for `Reader`; prepares it if necessary.
 
     Raises:
-        ValueError: It is not prepared and cannot be.
+        ValueError: If it is not prepared and cannot be prepared.
     """
     config = f"realistic_{track}" if track in _REALISTIC else track
     builders = {scale: _prepared(f"{config}_x{scale}", data_dir, download, manual_dir) for scale in scales}
@@ -66,12 +66,12 @@ def prepared_records(
 
 
 def is_track(degradation: Any) -> bool:
-    """Whether that is the name of LR images that were published with DIV2K."""
+    """Whether `degradation` names LR images of the published DIV2K."""
     return isinstance(degradation, str) and degradation in _TRACKS
 
 
 def find_tree(data_dir: str | os.PathLike | None) -> Path | None:
-    """Returns the folder that holds `DIV2K_train_HR` or `DIV2K_valid_HR`, if there is one."""
+    """Returns the folder that contains `DIV2K_train_HR` or `DIV2K_valid_HR`, or None."""
     if data_dir is None:
         return None
     for root in (Path(data_dir), Path(data_dir, "DIV2K")):
@@ -81,10 +81,10 @@ def find_tree(data_dir: str | os.PathLike | None) -> Path | None:
 
 
 def tree_paths(root: Path, split: str, scales: Sequence[int], degradation: str) -> dict[int, list[Path]]:
-    """Returns the paths of the HR images under `HR`, and of the LR images that there are under their scales.
+    """Returns the paths of the HR images under `HR`, and of the existing LR images under their scales.
 
     Raises:
-        ValueError: There is no such split, or LR images are missing.
+        ValueError: If there is no such split, or LR images are missing.
     """
     if split not in _TREE_SPLITS:
         raise ValueError(
@@ -102,13 +102,13 @@ def tree_paths(root: Path, split: str, scales: Sequence[int], degradation: str) 
         found = [folder for folder in folders if folder.is_dir()]
         if found:
             paths[scale] = match_images(hr_paths, found[0], scale)
-        elif degradation != BICUBIC:  # bicubic ones are made
+        elif degradation != BICUBIC:  # missing bicubic images are made
             raise ValueError(f"DIV2K's LR images for scale {scale} are missing: {folders[0]}.")
     return paths
 
 
 def _realistic_paths(hr_paths: Sequence[Path], folder: Path, degradation: str) -> dict[int, list[Path]]:
-    """The paths of NTIRE 2018's tracks, which have but one scale; an HR image comes once for each of its LR images."""
+    """Returns the paths of NTIRE 2018's tracks, which have one scale; an HR image occurs once for each LR image."""
     (scale,) = _TRACKS[degradation]
     if not folder.is_dir():
         raise ValueError(f"DIV2K's LR images for scale {scale} are missing: {folder}.")
@@ -120,8 +120,8 @@ def _realistic_paths(hr_paths: Sequence[Path], folder: Path, degradation: str) -
     for hr_path in hr_paths:
         if hr_path.stem not in lr_paths:
             raise ValueError(
-                f"No image in {folder} belongs to {hr_path}: looked for "
-                f"{hr_path.stem}x{scale}{_REALISTIC[degradation]} and the like."
+                f"No image in {folder} belongs to {hr_path}. Expected "
+                f"{hr_path.stem}x{scale}{_REALISTIC[degradation]} or a similar name."
             )
         for path in lr_paths[hr_path.stem]:
             paths[HR].append(hr_path)
@@ -130,7 +130,7 @@ def _realistic_paths(hr_paths: Sequence[Path], folder: Path, degradation: str) -
 
 
 class _Records:
-    """The examples of prepared datasets as files, their bytes as they were published."""
+    """The examples of prepared datasets as files, with their published bytes."""
 
     def __init__(self, builders: Mapping[int, Any], split: str) -> None:
         self.builders = builders
@@ -138,7 +138,7 @@ class _Records:
         self.names: list[str] = []
 
     def __call__(self, kinds: Sequence[int]) -> Iterator[EncodedImage]:
-        """Gives the images of these scales; HR images come with the first scale's LR images."""
+        """Yields the images of these scales; HR images come with the first scale's LR images."""
         first, *others = self.builders
         places: dict[bytes, int] = {}
         self.names = []
@@ -149,7 +149,7 @@ class _Records:
             yield _record(index, HR, name, example)
             if first in kinds:
                 yield _record(index, first, name, example)
-        # A part of a split holds other images at another scale, where the order is another.
+        # A part of a split has other images at another scale, where the order differs.
         whole_split = re.sub(r"\[[^]]*\]", "", self.split)
         for scale in others:
             for example in self._examples(scale, whole_split) if scale in kinds else ():
@@ -175,7 +175,7 @@ def _prepared(
     download: bool,
     manual_dir: str | os.PathLike | None,
 ) -> Any:
-    """Returns the TFDS builder of a config, prepared, or tells how to prepare it."""
+    """Returns the prepared TFDS builder of a config, or explains in an error how to prepare it."""
     import tensorflow_datasets as tfds
 
     with _quiet_absl():
@@ -187,19 +187,19 @@ def _prepared(
     if missing and not download:
         raise ValueError(_how_to_prepare(config, builder.data_path, manual_dir, missing))
     options = tfds.download.DownloadConfig(manual_dir=manual_dir, try_download_gcs=download)
-    with contextlib.redirect_stdout(sys.stderr):  # the builder prints; stdout is for results
+    with contextlib.redirect_stdout(sys.stderr):  # the builder prints to stdout, which is for results
         try:
             builder.download_and_prepare(download_config=options)
         except Exception as error:
             if type(error).__name__ != "NonMatchingChecksumError":  # its module is private
                 raise
-            raise ValueError(f"A zip of DIV2K is not as it was published: {_one_line(error)}") from error
+            raise ValueError(f"A zip of DIV2K differs from the published one: {_one_line(error)}") from error
     return builder
 
 
 @contextlib.contextmanager
 def _quiet_absl() -> Iterator[None]:
-    """Keeps TFDS from warning that what is not prepared is not there: we tell it better."""
+    """Suppresses TFDS's warning about an unprepared dataset: `_prepared` explains it better."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Blur kernels, and convolution with them. NumPy only."""
+"""Blur kernels, and convolution with them. The module needs NumPy only."""
 
 import math
 
@@ -20,7 +20,7 @@ def gaussian_kernel(
         size: Odd integer, height and width.
         sigma: Standard deviations in pixels along the two axes; equal ones give an isotropic kernel.
         angle: Angle of the first axis, in radians.
-        beta: Shape. 1 is a Gaussian; a smaller one has heavier tails, a larger one a flatter top.
+        beta: Shape. 1 is a Gaussian; a smaller value has heavier tails, a larger one a flatter top.
 
     Returns:
         `(size, size)`, sums to 1.
@@ -45,7 +45,7 @@ def sinc_kernel(size: int, cutoff: float) -> NDArray[np.float64]:
 
     Args:
         size: Odd integer, height and width.
-        cutoff: Highest frequency that passes, in radians per pixel; pi is the highest there is.
+        cutoff: Highest frequency that passes, in radians per pixel; at most pi.
 
     Returns:
         `(size, size)`, sums to 1.
@@ -80,8 +80,8 @@ def convolve(image: NDArray[np.float32], kernel: NDArray[np.float64]) -> NDArray
     rows, columns = (side // 2 for side in kernel.shape)
     height, width = image.shape[:2]
     padded = np.pad(image, ((rows, rows), (columns, columns), (0, 0)), mode="reflect")
-    # By Fourier transform: the time does not depend on the kernel, and 21x21 of them are 441 products a pixel.
-    # What wraps around falls on the padding, which is cut off.
+    # By Fourier transform: the time does not depend on the kernel, and a kernel of 21x21 would take 441 products a
+    # pixel. Values that wrap around fall on the padding, which is cropped.
     shape = (_fast_length(padded.shape[0]), _fast_length(padded.shape[1]))
     spectrum = np.fft.rfft2(padded, shape, axes=(0, 1))
     spectrum *= np.fft.rfft2(kernel.astype(np.float32), shape)[..., None]
@@ -93,7 +93,7 @@ def convolve(image: NDArray[np.float32], kernel: NDArray[np.float64]) -> NDArray
 def convolve_separable(image: NDArray[np.float32], weights: NDArray[np.float64]) -> NDArray[np.float32]:
     """Convolves rows and columns with the same symmetric weights; the image is mirrored at its border.
 
-    The result is that of `convolve` with the outer product of the weights, faster for short ones.
+    The result equals that of `convolve` with the outer product of the weights; short weights are faster this way.
     """
     radius = len(weights) // 2
     height, width, channels = image.shape
@@ -131,13 +131,13 @@ def _normalized(kernel: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _bessel_j1(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The Bessel function of the first kind and order 1, by Bessel's integral."""
+    """Returns the Bessel function of the first kind and order 1, by Bessel's integral."""
     angles = 2 * math.pi * np.arange(_QUADRATURE_POINTS) / _QUADRATURE_POINTS
     return np.cos(angles - x[..., None] * np.sin(angles)).mean(axis=-1)
 
 
 def _fast_length(length: int) -> int:
-    """The next even number without prime factors above 5."""
+    """Returns the next even number without prime factors above 5."""
     length += length % 2
     while True:
         rest = length

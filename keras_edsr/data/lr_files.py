@@ -1,4 +1,4 @@
-"""LR images for a folder of HR images, as files, as DIV2K and the benchmarks have them."""
+"""Writes the LR images of a folder of HR images as files, in the layout of DIV2K and the benchmarks."""
 
 import json
 import os
@@ -25,22 +25,22 @@ def downscale(
 ) -> list[Path]:
     """Writes the LR image of every image of a folder, by MATLAB's bicubic, as PNG.
 
-    `0801.png` becomes `0801x2.png`, in the same place of the tree; `match_images` and the `--lr` of every command find
-    it. An HR image is cropped at the bottom and right to a multiple of the scale first.
+    `0801.png` becomes `0801x2.png`, in the same place of the tree, where `match_images` and the `--lr` of every command
+    find it. The function first crops an HR image at the bottom and right to a multiple of the scale.
 
     Args:
-        hr_folder: Folder of HR images; folders in it are searched too.
-        lr_folder: Folder to write to; made where it does not exist.
+        hr_folder: Folder of HR images, searched with its subfolders.
+        lr_folder: Folder to write to; made if it does not exist.
         scale: 2, 3, 4 or 8.
-        overwrite: Whether files that exist may be replaced.
+        overwrite: Boolean, whether existing files may be replaced.
         progress: Function `(done, total)` of images.
 
     Returns:
-        The files written.
+        Paths of the files that were written.
 
     Raises:
-        ValueError: The folder has no images, or one cannot be read or is too small.
-        FileExistsError: A file exists, and `overwrite` is False.
+        ValueError: If the folder has no images, or one cannot be read or is too small.
+        FileExistsError: If a file exists and `overwrite` is False.
     """
     (scale,) = check_scales(scale)
 
@@ -60,26 +60,26 @@ def degrade(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
-    """Writes a degraded LR image of every image of a folder, as PNG; `evaluate` makes the same of the same seed.
+    """Writes a degraded LR image of every image of a folder as PNG; `evaluate` with the same seed makes the same ones.
 
-    The files are called as those of `downscale`. Beside them, `degradation.json` has the degradation, the seed, and
-    what was drawn for each image.
+    The files have the names that `downscale` gives. `degradation.json` beside them records the degradation, the seed,
+    and the parameters of each image.
 
     Args:
-        hr: Folder of HR images (folders in it are searched too), or one file.
-        lr_folder: Folder to write to; made where it does not exist.
-        scale: Integer, 1 or more; at 1 the size stays.
+        hr: Folder of HR images, searched with its subfolders, or one file.
+        lr_folder: Folder to write to; made if it does not exist.
+        scale: Integer, 1 or more; with 1 the size stays.
         degradation: As `Degradation.load` takes it.
-        seed: Integer from 0 to 2**64 - 1. An image's own seed hangs on this one and the file's name.
-        overwrite: Whether files that exist may be replaced.
+        seed: Integer from 0 to 2**64 - 1. The seed of an image depends on this one and the file's name.
+        overwrite: Boolean, whether existing files may be replaced.
         progress: Function `(done, total)` of images.
 
     Returns:
-        The images written.
+        Paths of the images that were written.
 
     Raises:
-        ValueError: The folder has no images, one cannot be read or is too small, or the degradation is not valid.
-        FileExistsError: A file exists, and `overwrite` is False.
+        ValueError: If the folder has no images, one cannot be read or is too small, or the degradation is not valid.
+        FileExistsError: If a file exists and `overwrite` is False.
     """
     made = Degradation.load(degradation)
     drawn = {}

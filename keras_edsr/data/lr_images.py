@@ -1,4 +1,4 @@
-"""The LR images of a set at one scale: those that are there, or those that are made when they are asked for."""
+"""The LR images of a set at one scale: stored images, or images that are made on request."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -7,12 +7,12 @@ import numpy as np
 
 from .degradation import Degradation, image_seed
 
-# LR pixels around a patch that are degraded with it: what lies there is seen by blur, resizing and a codec's blocks.
+# LR pixels around a patch that are degraded with it: blur, resizing and a codec's blocks depend on them.
 _MARGIN = 8
 
 
 class LrImages(Protocol):
-    """LR images by their place in the set."""
+    """LR images by their position in the set."""
 
     def image(self, index: int) -> np.ndarray:
         """Returns a whole image: uint8 (height, width, channels), read-only."""
@@ -21,14 +21,14 @@ class LrImages(Protocol):
         """Returns its height and width."""
 
     def patch(self, index: int, top: int, left: int, size: int, seed: int) -> np.ndarray:
-        """Returns a square piece of it; `seed` is for what is drawn anew for each patch."""
+        """Returns a square part of it; `seed` is for the random parameters of the patch."""
 
     def select(self, indices: Sequence[int]) -> "LrImages":
-        """Returns those of some places."""
+        """Returns the images at some positions."""
 
 
 class Stored:
-    """LR images that are there, in memory or in a memory map.
+    """LR images in memory or in a memory map.
 
     Args:
         images: uint8 arrays (height, width, channels).
@@ -47,7 +47,7 @@ class Stored:
         return height, width
 
     def patch(self, index: int, top: int, left: int, size: int, seed: int) -> np.ndarray:
-        """As `LrImages`; the seed changes nothing."""
+        """As `LrImages`; ignores the seed."""
         return self.images[index][top : top + size, left : left + size]
 
     def select(self, indices: Sequence[int]) -> "Stored":
@@ -56,16 +56,16 @@ class Stored:
 
 
 class Degraded:
-    """LR images that a `Degradation` makes each time that they are asked for.
+    """LR images that a `Degradation` makes each time they are requested.
 
-    A whole image is a pure function of the HR image, its name and the seed of the set. A patch has a seed of its own,
-    so that no two are degraded alike.
+    A whole image is a pure function of the HR image, its name and the seed of the set. A patch has its own seed, so
+    that each patch is degraded differently.
 
     Args:
         names: Names of the HR images.
         hr: HR images, uint8 arrays (height, width, channels).
         scale: Integer, 1 or more.
-        degradation: How LR is made.
+        degradation: How to make LR images.
         seed: Integer, for whole images.
     """
 
@@ -80,7 +80,7 @@ class Degraded:
         for index, name in enumerate(names):
             if not all(self.size(index)):
                 height, width = hr[index].shape[:2]
-                raise ValueError(f"The image {name} is too small for scale {scale}: {height}x{width}.")
+                raise ValueError(f"{name} is too small for scale {scale}: {height}x{width}.")
 
     def image(self, index: int) -> np.ndarray:
         """As `LrImages`."""
@@ -92,7 +92,7 @@ class Degraded:
         return height // self.scale, width // self.scale
 
     def patch(self, index: int, top: int, left: int, size: int, seed: int) -> np.ndarray:
-        """As `LrImages`; a margin of the image around the patch is degraded with it."""
+        """As `LrImages`; degrades the patch together with a margin around it."""
         above, before = min(top, _MARGIN), min(left, _MARGIN)
         height, width = self.size(index)
         rows = slice(self.scale * (top - above), self.scale * min(height, top + size + _MARGIN))
@@ -107,7 +107,7 @@ class Degraded:
 
 
 def read_only(image: np.ndarray) -> np.ndarray:
-    """Returns a view that cannot be written to."""
+    """Returns a read-only view."""
     view = image.view()
     view.flags.writeable = False
     return view

@@ -20,27 +20,26 @@ from .sources import match_images
 
 
 class ImagePairs:
-    """A set of whole images in pairs, LR and HR, for one scale or several.
+    """A set of pairs of whole images, LR and HR, for one scale or several.
 
-    Every file is decoded once; from then on the pixels lie in memory as uint8, or, if they are more
-    than a bound, in a memory map on disk. Training cuts its patches from here, validation takes
-    whole images.
+    Every file is decoded once. Its pixels then lie in memory as uint8 or, in a large set, in a memory map on disk.
+    Training cuts patches from these images, and validation takes whole images.
 
     Args:
-        names: What each image is called in reports and errors.
-        hr: uint8 arrays (height, width, channels), one for each name.
-        lr: For each scale, the uint8 arrays (height // scale, width // scale, channels), in the
-            order of `names`; or `LrImages`, such as `Degraded`, which make them.
-        origin: Where the images are from, for errors.
+        names: Names of the images in reports and errors.
+        hr: Arrays, uint8 (height, width, channels), one for each name.
+        lr: For each scale, arrays, uint8 (height // scale, width // scale, channels), in the order of `names`; or
+            `LrImages`, such as `Degraded`, which make them.
+        origin: Source of the images, for errors.
 
     Attributes:
         names: Tuple of the images' names: paths below the HR folder, sorted.
         scales: Tuple of the scales.
         channels: 1 or 3.
-        origin: Where the images are from.
+        origin: Source of the images.
 
     Raises:
-        ValueError: If there is no image, or the shapes don't match.
+        ValueError: If there is no image, or the shapes do not match.
 
     Example:
         >>> pairs = ImagePairs.from_folder("photos", scales=(2, 3))
@@ -79,36 +78,35 @@ class ImagePairs:
         cache_dir: str | os.PathLike | None = None,
         max_ram_bytes: int | None = None,
     ) -> "ImagePairs":
-        """Reads the images of a folder, and the LR images of another, or makes them.
+        """Reads the images of a folder, and reads or makes their LR images.
 
-        An LR image is made as the benchmarks' were: MATLAB's bicubic `imresize` of the HR image,
-        cropped at the bottom and right to a multiple of the scale. It is kept in the cache under a
-        key of the HR file's content, so the next run finds it, wherever the file was moved.
+        An LR image is made as those of the benchmarks were: by MATLAB's bicubic `imresize` from the HR image, cropped
+        at the bottom and right to a multiple of the scale. The cache stores it under a key of the HR file's content, so
+        the next run finds it even if the file was moved.
 
         Args:
-            hr_folder: Folder of HR images; folders in it are searched too.
-            scales: Integer or integers, of 2, 3, 4, 8.
-            lr_folder: Folder of LR images, named as `keras_edsr.data.sources.match_images` says,
-                such as DIV2K's `DIV2K_train_LR_bicubic` with `X2/0001x2.png`. Defaults to making
-                them.
-            degradation: How LR images are made, as `Degradation.load` takes it, such as `"photo"`. All but bicubic ones
-                are made anew each time: nothing of them is kept, and each patch of `PatchSampler` differs.
-            seed: Integer, for the degradation of whole images, such as those to validate on.
+            hr_folder: Folder of HR images, searched with its subfolders.
+            scales: Integer or integers, of 2, 3, 4 and 8.
+            lr_folder: Folder of LR images, named as `keras_edsr.data.sources.match_images` describes, such as DIV2K's
+                `DIV2K_train_LR_bicubic` with `X2/0001x2.png`. By default the method makes the LR images.
+            degradation: How to make LR images, as `Degradation.load` takes it, such as `"photo"`. Except for bicubic,
+                they are made anew each time and not stored, and each patch of `PatchSampler` differs.
+            seed: Integer, for the degradation of whole images, such as those for validation.
             channels: 3 for RGB, 1 for gray.
-            cache_dir: Folder of the cache. Defaults to `$KERAS_EDSR_CACHE`, else the user's own.
-            max_ram_bytes: Sets that are larger when decoded are mapped from a file in the cache
-                instead of being held in memory. Defaults to half of the machine's memory.
+            cache_dir: Folder of the cache. Defaults to `$KERAS_EDSR_CACHE`, else the user's cache folder.
+            max_ram_bytes: Sets that are larger when decoded are mapped from a file in the cache instead of being held
+                in memory. Defaults to half of the machine's memory.
 
         Raises:
-            ValueError: If a folder is empty or missing, a file is corrupt, an image is smaller than
-                one LR pixel, or an LR image is missing or has the wrong size; the file is named.
+            ValueError: If a folder is empty or missing, a file is damaged, an image is smaller than one LR pixel, or
+                an LR image is missing or has the wrong size. The message names the file.
         """
         scales = check_scales(scales)
         root = Path(hr_folder)
         paths = {HR: find_images(root)}
         if lr_folder is not None and degradation is not None:
             raise ValueError(
-                "Give either `lr_folder` or `degradation`: LR images that are there are not degraded. "
+                "Pass either `lr_folder` or `degradation`: existing LR images are not degraded. "
                 f"Received: lr_folder={os.fspath(lr_folder)!r} with a degradation."
             )
         if lr_folder is not None:
@@ -130,32 +128,33 @@ class ImagePairs:
         cache_dir: str | os.PathLike | None = None,
         max_ram_bytes: int | None = None,
     ) -> "ImagePairs":
-        """Reads DIV2K, which the paper trained on: from TensorFlow Datasets, the published zips, or their folders.
+        """Reads DIV2K, the paper's images, from TensorFlow Datasets, the published zips, or their folders.
 
-        The files of a folder keep their names (`DIV2K_valid_HR/0801.png`). TFDS keeps neither names nor order: there an
-        image is called by its place in the prepared dataset (`0000`), which is not its number in DIV2K, and the LR
-        images of several scales are joined by the content of their HR image.
+        The files of a folder keep their names (`DIV2K_valid_HR/0801.png`). TFDS keeps neither names nor order: an
+        image's name is then its position in the prepared dataset (`0000`), which is not its number in DIV2K. The
+        content of their HR image joins the LR images of several scales.
 
         Args:
-            scales: Integer or integers, of 2, 3, 4, 8.
-            split: `"train"` (0001 to 0800) or `"validation"` (0801 to 0900); of a prepared dataset also a part, such as
-                `"train[:10%]"`, in TFDS's order.
-            data_dir: Where DIV2K lies: the folder that holds `DIV2K_train_HR`, `DIV2K_train_LR_bicubic/X2` and so on;
-                or TFDS's folder. Defaults to TFDS's own.
-            degradation: Which published LR images: `"bicubic"`, `"unknown"` (scales 2, 3, 4), or `"mild"`,
-                `"difficult"`, `"wild"` (scale 4; four LR images of an HR image in the last one's training set). If the
-                folders hold no bicubic LR images, they are made from the HR: `imresize` gives the same. Or how LR
-                images are made, as in `from_folder`: `"photo"` and so on.
+            scales: Integer or integers, of 2, 3, 4 and 8.
+            split: `"train"` (0001 to 0800) or `"validation"` (0801 to 0900); for a prepared dataset also a part of a
+                split, such as `"train[:10%]"`, in TFDS's order.
+            data_dir: Folder that contains `DIV2K_train_HR`, `DIV2K_train_LR_bicubic/X2` and so on; or TFDS's folder.
+                Defaults to TFDS's default.
+            degradation: Published LR images: `"bicubic"`, `"unknown"` (scales 2, 3, 4), `"mild"`, `"difficult"` or
+                `"wild"` (scale 4; the training set of the last has four LR images of each HR image). If the folders
+                have no bicubic LR images, the method makes them with `imresize`, which gives the same. Or a way to
+                make LR images, as in `from_folder`, such as `"photo"`.
             seed: As in `from_folder`.
-            download: Whether DIV2K may be downloaded if it is not there: 4 GB and more for a scale.
-            manual_dir: Folder with the published zips under their own names, such as `DIV2K_train_HR.zip`: the dataset
-                is prepared from them, with no network.
+            download: Boolean, whether to download DIV2K if it is missing: 4 GB or more for a scale.
+            manual_dir: Folder with the published zips under their own names, such as `DIV2K_train_HR.zip`, from which
+                to prepare the dataset without a network.
             channels: As in `from_folder`.
             cache_dir: As in `from_folder`.
-            max_ram_bytes: As in `from_folder`. Decoded, DIV2K's training images at one scale take 8 GB.
+            max_ram_bytes: As in `from_folder`. DIV2K's decoded training images at one scale take 8 GB.
 
         Raises:
-            ValueError: If DIV2K is not there and may not be downloaded, and what to do; or as `from_folder`.
+            ValueError: If DIV2K is missing and must not be downloaded (the message explains what to do), or if
+                `from_folder` raises it.
         """
         scales = check_scales(scales)
         track, made = track_of(degradation, scales)
@@ -181,12 +180,12 @@ class ImagePairs:
         degradation: "str | os.PathLike | Degradation | None" = None,
         seed: int = 0,
     ) -> "ImagePairs":
-        """Reads files: `paths[1]` are HR, `paths[scale]` their LR; what is missing is made."""
+        """Reads files: `paths[1]` are HR, `paths[scale]` their LR; makes missing LR images."""
         made = None if degradation is None else Degradation.load(degradation)
-        made = None if made == PRESETS[BICUBIC] else made  # bicubic ones are kept
+        made = None if made == PRESETS[BICUBIC] else made  # the cache stores bicubic images
 
         def files(kinds: Sequence[int]) -> Iterator[EncodedImage]:
-            # By pairs, so that an LR folder that doesn't fit is found out at the first one.
+            # Pair by pair, so that an LR folder that does not match fails at its first image.
             for index in range(len(paths[HR])):
                 for scale in kinds:
                     if scale in paths:
@@ -210,7 +209,7 @@ class ImagePairs:
         degradation: Degradation | None = None,
         seed: int = 0,
     ) -> "ImagePairs":
-        """Makes a set of what `Reader.read` returns; with a degradation, of its HR images alone."""
+        """Makes a set from what `Reader.read` returns; with a degradation, from its HR images alone."""
         read = (HR,) if degradation else (HR, *scales)
         for index, name in enumerate(names):
             for scale in read:
@@ -240,7 +239,7 @@ class ImagePairs:
 
     @property
     def is_degraded(self) -> bool:
-        """Whether LR images are made by a degradation each time that they are asked for."""
+        """Whether a degradation makes the LR images each time they are requested."""
         return any(isinstance(images, Degraded) for images in self._lr.values())
 
     def lr_size(self, index: int, scale: int) -> tuple[int, int]:
@@ -248,15 +247,15 @@ class ImagePairs:
         return self._lr[scale].size(index)
 
     def patch(self, index: int, scale: int, top: int, left: int, size: int, seed: int) -> np.ndarray:
-        """Returns the square of `size` pixels of `lr(index, scale)` that begins at row `top` and column `left`.
+        """Returns the square of `size` pixels of `lr(index, scale)` that starts at row `top` and column `left`.
 
         Args:
-            index: Place of the image.
+            index: Position of the image.
             scale: Integer.
             top: Integer, first row in the LR image.
             left: Integer, first column.
             size: Integer, rows and columns.
-            seed: Integer, for what is drawn for each patch; of images that are there nothing is.
+            seed: Integer, for the random parameters of a degradation; stored images ignore it.
         """
         return self._lr[scale].patch(index, top, left, size, seed)
 
@@ -272,17 +271,18 @@ class ImagePairs:
         steps: int | None = None,
         scale_weights: Sequence[float] | None = None,
     ) -> Any:
-        """Makes the dataset of patches to train on, or of whole images to validate on.
+        """Makes the dataset of patches for training, or of whole images for validation.
 
         Args:
-            patch_size: Height and width of an LR patch. `None`: whole images, one by one, in order, in batches of one;
-                the other arguments then have no meaning.
-            batch_size: Patches in a batch.
-            augment: Whether to flip and turn patches (all eight ways).
+            patch_size: Height and width of an LR patch. `None` gives whole images, one by one, in order, in batches of
+                one; the other arguments then have no effect.
+            batch_size: Number of patches in a batch.
+            augment: Boolean, whether to flip and rotate patches (all eight ways).
             seed: Integer; batch k is a pure function of (seed, k).
-            start_step: k of the first batch, to go on with a run.
-            steps: How many batches. Defaults to no end: `fit(dataset, steps_per_epoch=1000, epochs=300)`.
-            scale_weights: For several scales, in what proportion they are drawn. Defaults to equal shares.
+            start_step: k of the first batch, to resume a run.
+            steps: Number of batches. By default the dataset is endless:
+                `fit(dataset, steps_per_epoch=1000, epochs=300)`.
+            scale_weights: For several scales, the proportions in which they are drawn. Defaults to equal shares.
 
         Returns:
             Dataset of uint8 in [0, 255]: lr (batch_size, patch_size, patch_size, channels) and hr
@@ -290,7 +290,7 @@ class ImagePairs:
             (1, height, width, channels).
 
         Raises:
-            ValueError: If an image is smaller than a patch (it is named), or an argument is not as described.
+            ValueError: If an image is smaller than a patch (the message names it), or an argument is not valid.
 
         Example:
             >>> model.fit(pairs.patches(batch_size=32), steps_per_epoch=1000, epochs=300)
@@ -312,10 +312,10 @@ class ImagePairs:
         return self._select(range(min(count, len(self))))
 
     def at_least(self, patch_size: int) -> "ImagePairs":
-        """Returns the pairs whose LR images hold a patch of that size at every scale.
+        """Returns the pairs whose LR images contain a patch of that size at every scale.
 
         Raises:
-            ValueError: If none does.
+            ValueError: If there is no such pair.
         """
         return self._select(
             [

@@ -23,31 +23,29 @@ if TYPE_CHECKING:
 
     from .pairs import ImagePairs
 
-_THREADS = 8  # that degrade; more wait for one another
+_THREADS = 8  # threads for degradations; more wait for each other
 
 
 class PatchSampler:
-    """Cuts batches of LR and HR patches out of image pairs.
+    """Cuts batches of LR and HR patches from image pairs.
 
-    For each patch an image is drawn, each as likely as any other; then a place in its LR image,
-    each as likely as any other; the HR patch is what lies under it, to the pixel. With `augment`
-    both are flipped and turned by the same one of the eight transforms of the square. All of it is
-    a pure function of (seed, step): any batch can be made alone, in any process. Images with a degradation get their
-    patches degraded, each by a seed of its own.
+    For each patch the sampler draws an image and then a place in its LR image, both uniformly. The HR patch is exactly
+    what lies below it. With `augment` it applies one of the eight transforms of the square to both. Everything is a
+    pure function of (seed, step): any process can make any batch alone. For images with a degradation, it degrades each
+    patch with its own seed.
 
     Args:
         pairs: The images.
-        scales: The scales to draw from, of `pairs.scales`; all patches of a batch have the same,
-            as `ScaleBatchSampler` draws it. Defaults to `pairs.scales`.
-        patch_size: Height and width of an LR patch. Defaults to the paper's.
-        batch_size: Patches in a batch. Defaults to the paper's.
-        augment: Whether to flip and turn.
+        scales: Scales to draw from, of `pairs.scales`; all patches of a batch have one scale, drawn by
+            `ScaleBatchSampler`. Defaults to `pairs.scales`.
+        patch_size: Height and width of an LR patch. Defaults to the paper's 48.
+        batch_size: Number of patches in a batch. Defaults to the paper's 16.
+        augment: Boolean, whether to flip and rotate.
         seed: Integer from 0 to 2**64 - 1.
-        scale_weights: Passed to `ScaleBatchSampler`.
+        scale_weights: As `ScaleBatchSampler` takes them.
 
     Raises:
-        ValueError: If an image is smaller than a patch (it is named), or an argument is not as
-            described.
+        ValueError: If an image is smaller than a patch (the message names it), or an argument is not valid.
 
     Example:
         >>> sampler = PatchSampler(pairs, patch_size=48, batch_size=16, seed=0)
@@ -106,14 +104,14 @@ class PatchSampler:
 
         Args:
             start_step: The first step; a run that is resumed after step 999 starts at 1000.
-            steps: How many batches. Defaults to no end: then tell `fit` how long an epoch is,
+            steps: Number of batches. By default the dataset is endless; then pass the length of an epoch to `fit`:
                 `fit(dataset, steps_per_epoch=1000, epochs=300)`.
 
         Returns:
-            Elements (lr, hr) as `batch` makes them. If there are several scales, the height and
-            width of hr are not known beforehand.
+            Elements (lr, hr) as `batch` returns them. With several scales, the height and width of hr are unknown in
+            the dataset's specification.
         """
-        import tensorflow as tf  # not above, so that pairs and samplers are light
+        import tensorflow as tf  # imported here, so that pairs and samplers do not need it
 
         scale = self.scales[0] if len(self.scales) == 1 else None
         hr_size = None if scale is None else scale * self.patch_size
@@ -127,16 +125,16 @@ class PatchSampler:
         numbers = tf.data.Dataset.counter(_check_step(start_step))
         if steps is not None:
             numbers = numbers.take(check_positive("steps", steps))
-        # Python runs in one thread, but two can wait for pages of a memory map; NumPy and Pillow, which degrade, let
-        # others run.
+        # Python code runs in one thread, but two can wait for pages of a memory map. NumPy and Pillow, which degrade,
+        # release the lock for other threads.
         threads = min(os.cpu_count() or 2, _THREADS) if self.pairs.is_degraded else 2
         batches = numbers.map(load, num_parallel_calls=threads, deterministic=True)
         return batches.prefetch(tf.data.AUTOTUNE)
 
     def _count_places(self, scale: int) -> np.ndarray:
-        """Counts, for each image, the rows and columns where a patch may begin: (images, 2)."""
+        """Counts, for each image, the rows and columns where a patch may start: (images, 2)."""
         if scale not in self.pairs.scales:
-            raise ValueError(f"`scales` must be of the pairs' scales, {self.pairs.scales}. Received: {scale}.")
+            raise ValueError(f"`scales` must be among the pairs' scales, {self.pairs.scales}. Received: {scale}.")
         sizes = [self.pairs.lr_size(index, scale) for index in range(len(self.pairs))]
         places: np.ndarray = np.array(sizes) - self.patch_size + 1
         small = np.flatnonzero((places < 1).any(axis=1))
@@ -149,14 +147,14 @@ class PatchSampler:
         need = scale * self.patch_size
         return (
             f"{self.pairs.names[index]} in {self.pairs.origin} is smaller than a patch: "
-            f"{height}x{width}, and at scale {scale} `patch_size` {self.patch_size} takes "
-            f"{need}x{need} (so {'is' if others == 1 else 'are'} {others} other). "
-            "Take a smaller `patch_size`, or leave small images out (`ImagePairs.at_least`, `--skip-small`)."
+            f"{height}x{width}, and at scale {scale} `patch_size` {self.patch_size} needs "
+            f"{need}x{need} (other images that are too small: {others}). "
+            "Use a smaller `patch_size`, or skip small images (`ImagePairs.at_least`, `--skip-small`)."
         )
 
 
 def whole_images(pairs: "ImagePairs") -> "tf.data.Dataset":
-    """Streams whole images, one by one, in order; first all at one scale, then at the next.
+    """Streams whole images, one by one, in order: first all at one scale, then at the next.
 
     Args:
         pairs: The images.
@@ -182,7 +180,7 @@ def whole_images(pairs: "ImagePairs") -> "tf.data.Dataset":
 
 
 def check_positive(name: str, value: int) -> int:
-    """Returns the value, or raises ValueError if it is no integer of at least 1."""
+    """Returns the value; raises ValueError if it is not an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
     return int(value)
@@ -199,8 +197,8 @@ def _put(crop: np.ndarray, turn: int, out: np.ndarray) -> None:
     if turned.strides[-2:] == crop.strides[-2:]:
         out[...] = turned  # whole rows are copied
         return
-    # One channel at a time: NumPy would copy the three bytes of a pixel in a loop of their own,
-    # four times slower. The crop is copied first, for its rows lie far apart in memory.
+    # One channel at a time: NumPy would copy the three bytes of a pixel in an inner loop, four times slower. The crop
+    # is copied first, because its rows are far apart in memory.
     turned = dihedral(np.ascontiguousarray(crop), turn)
     for channel in range(out.shape[-1]):
         out[..., channel] = turned[..., channel]

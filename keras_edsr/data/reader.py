@@ -1,4 +1,4 @@
-"""Image files to arrays: decoded once, on all cores, into memory or into a memory map on disk."""
+"""Decodes image files once, on all cores, into arrays in memory or in a memory map on disk."""
 
 import hashlib
 import warnings
@@ -17,9 +17,9 @@ from ..imresize import imresize
 from ..machine import count_cores, total_memory
 from .cache import open_pack, write_pack
 
-HR = 1  # the "scale" of an HR image: with it (index, scale) names every image of a set
+HR = 1  # the "scale" of an HR image: (index, scale) then identifies every image of a set
 _EDGE = "replicate"
-_CACHE_VERSION = 1  # raise it when the same files would give other arrays
+_CACHE_VERSION = 1  # increase it if the same files would give other arrays
 
 Key = tuple[int, int]
 Files = Callable[[Sequence[int]], Iterable["EncodedImage"]]
@@ -32,10 +32,10 @@ class EncodedImage:
     """An image of a set that is not decoded yet.
 
     Attributes:
-        index: Its place in the set.
-        scale: The scale at which it is LR; `HR` if it is the HR image.
-        name: What to call it in an error.
-        open: Opens its bytes for reading.
+        index: Position in the set.
+        scale: The scale of an LR image; `HR` for an HR image.
+        name: Name for errors.
+        open: Function that opens the encoded bytes for reading.
     """
 
     index: int
@@ -49,7 +49,7 @@ class Reader:
 
     Args:
         channels: 3 for RGB, 1 for gray.
-        make_scales: Scales whose LR images are made from the HR.
+        make_scales: Scales whose LR images the reader makes from HR images.
         cache: Folder of the cache.
     """
 
@@ -66,11 +66,11 @@ class Reader:
         scales: Sequence[int],
         max_ram_bytes: int | None = None,
     ) -> dict[Key, np.ndarray]:
-        """Decodes all files, holding few more than the result.
+        """Decodes all files, with little more memory than the result needs.
 
         Args:
-            files: Called with the scales that are wanted (`HR` for the HR images), gives the files
-                of these that there are, each HR image before its LR images.
+            files: Function of the wanted scales (`HR` for the HR images) that yields the existing files of these, each
+                HR image before its LR images.
             scales: The scales of the set.
             max_ram_bytes: As in `ImagePairs.from_folder`.
 
@@ -78,7 +78,7 @@ class Reader:
             uint8 arrays (height, width, channels) by (index, scale).
 
         Raises:
-            ValueError: As `ImagePairs.from_folder`.
+            ValueError: If `ImagePairs.from_folder` raises it.
         """
         bound = half_of_memory() if max_ram_bytes is None else max_ram_bytes
         if self._decoded_bytes(files((HR,)), scales) <= bound:
@@ -116,15 +116,15 @@ class Reader:
         return file, images
 
     def _shrink(self, hr: np.ndarray, scale: int, digest: str, name: str) -> np.ndarray:
-        """Takes the LR image out of the cache, or makes it and puts it there."""
+        """Reads the LR image from the cache, or makes it and stores it there."""
         height, width = hr.shape[0] // scale, hr.shape[1] // scale
         if not height or not width:
-            raise ValueError(f"The image {name} is too small for scale {scale}: {hr.shape[0]}x{hr.shape[1]}.")
+            raise ValueError(f"{name} is too small for scale {scale}: {hr.shape[0]}x{hr.shape[1]}.")
         key = f"{digest}-x{scale}-{_EDGE}-{self.channels}-v{_CACHE_VERSION}"
         path = self.cache / "lr" / key[:2] / f"{key}.pack"
         kept = (open_pack(path) or {}).get((scale,))
         if kept is not None and kept.shape == (height, width, self.channels):
-            return np.array(kept)  # a copy, or thousands of maps stay open
+            return np.array(kept)  # copies, because otherwise thousands of maps stay open
         lr = imresize(hr[: height * scale, : width * scale], 1 / scale, edge=_EDGE)
         lr = lr.reshape(height, width, self.channels)
         self._keep(path, scale, lr)
@@ -135,8 +135,8 @@ class Reader:
             write_pack(path, [((scale,), lr)])
         except OSError as error:
             warnings.warn(
-                f"LR images are not kept, so the next run makes them again: {self.cache} can't be "
-                f"written ({error.strerror}). Set `cache_dir` or KERAS_EDSR_CACHE.",
+                f"Cannot write LR images to {self.cache} ({error.strerror}), so the next run makes them again. "
+                "Set `cache_dir` or KERAS_EDSR_CACHE.",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -150,17 +150,16 @@ class Reader:
                 write_pack(path, self._decode(files()))
             except OSError as error:
                 raise ValueError(
-                    f"The images don't fit into `max_ram_bytes`, and can't be kept in {path} "
-                    f"({error.strerror}). Set `cache_dir` or KERAS_EDSR_CACHE to a place with "
-                    "more room."
+                    f"The images do not fit into `max_ram_bytes`, and {path} cannot be written ({error.strerror}). "
+                    "Set `cache_dir` or KERAS_EDSR_CACHE to a folder with more space."
                 ) from error
             arrays = open_pack(path)
         if arrays is None:
-            raise ValueError(f"{path} can't be read back after it was written. Is the disk sound?")
+            raise ValueError(f"Cannot read {path} back after writing it. Check the disk.")
         return {(index, scale): array for (index, scale), array in arrays.items()}
 
     def _digest(self, files: Iterable[EncodedImage]) -> str:
-        """Names the set after the content of all its files."""
+        """Returns a name for the set that depends on the content of all its files."""
         total = hashlib.sha256(f"{_CACHE_VERSION} {_EDGE} {self.channels} {self.make_scales}".encode())
         for file, digest in _map_in_threads(_file_digest, files):
             total.update(f"\n{file.index} {file.scale} {digest}".encode())
@@ -174,23 +173,22 @@ def check_sizes(
     hr_name: str,
     lr_name: str,
 ) -> None:
-    """Raises ValueError if the LR image (or shape) is not the HR's, divided by the scale."""
+    """Raises ValueError if the LR image (or shape) does not have the HR's size divided by the scale."""
     hr_shape, lr_shape = (tuple(getattr(image, "shape", image)) for image in (hr, lr))
     if (hr_shape[0] // scale, hr_shape[1] // scale, *hr_shape[2:]) != lr_shape:
         raise ValueError(
-            f"LR and HR don't match at scale {scale}: {lr_name} is {_size(lr_shape)}, but "
-            f"{hr_name} is {_size(hr_shape)}, so {hr_shape[0] // scale}x{hr_shape[1] // scale} "
-            "is needed."
+            f"LR and HR do not match at scale {scale}: {lr_name} is {_size(lr_shape)}, but "
+            f"{hr_name} is {_size(hr_shape)}, which needs {hr_shape[0] // scale}x{hr_shape[1] // scale}."
         )
 
 
 def half_of_memory() -> int:
-    """Returns half of the bytes of memory that this process may use at most."""
+    """Returns half of the memory that this process may use, in bytes."""
     return total_memory() // 2
 
 
 def _map_in_threads(work: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
-    """Does the work on all cores, in order, taking few more items than are asked for."""
+    """Runs the work on all cores, in order, with few items ahead of the consumer."""
     threads = min(count_cores(), 8)
     waiting: deque = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -1,4 +1,4 @@
-"""Where images lie: which file of one folder belongs to which file of another."""
+"""Finds which file of one folder belongs to which file of another."""
 
 import os
 import re
@@ -10,28 +10,27 @@ from ..image_io import find_images
 
 
 def match_images(hr_paths: Sequence[str | os.PathLike], folder: str | os.PathLike, scale: int) -> list[Path]:
-    """Finds, for every HR image, the image of a folder that belongs to it: its LR, or its SR.
+    """Finds the LR or SR image of every HR image in a folder.
 
-    A file belongs to `0801.png` at scale 2 if it has the same stem, or one of the names in use:
-    `0801x2` (DIV2K), `0801_x2`, `0801_LR`, `0801_LR_x2`, `0801_x2_LR`, `0801_LRBI_x2`, `0801_SR`
-    and so on; the HR itself may be called `0801_HR` or `0801_x2_HR`. Suffixes may differ. A
-    folder `X3` or `LR_bicubic_X3` holds nothing for scale 2. Where a stem occurs in several
-    folders of the tree, the file that lies in folders of the same names is taken.
+    A file belongs to `0801.png` at scale 2 if it has the same stem, or one of the usual names: `0801x2` (DIV2K),
+    `0801_x2`, `0801_LR`, `0801_LR_x2`, `0801_x2_LR`, `0801_LRBI_x2`, `0801_SR` and so on. The HR file itself may be
+    `0801_HR` or `0801_x2_HR`. Suffixes may differ. The function ignores folders of other scales, such as `X3` or
+    `LR_bicubic_X3`. If several folders of the tree have a stem, the file in folders of the same names counts.
 
     Args:
         hr_paths: Paths of the HR images.
-        folder: The folder to search, and the folders in it.
-        scale: Integer, at which the files of `folder` were made.
+        folder: Folder to search with its subfolders.
+        scale: Integer, scale of the files in `folder`.
 
     Returns:
         Paths in `folder`, one for each of `hr_paths`, in their order; all different.
 
     Raises:
-        ValueError: If an HR image has no such file, or several, or shares one with another; the
-            files are named.
+        ValueError: If an HR image has no such file, or several, or shares one with another. The message names the
+            files.
     """
     hr_files = [Path(path) for path in hr_paths]
-    taken = {path.resolve() for path in hr_files}  # HR and LR may lie in one folder
+    taken = {path.resolve() for path in hr_files}  # one folder may hold both HR and LR
     root = Path(folder)
     files = [
         path
@@ -45,7 +44,7 @@ def match_images(hr_paths: Sequence[str | os.PathLike], folder: str | os.PathLik
 
 
 class _Index:
-    """The images of a folder by their stem, and by what is left of it without the marks."""
+    """The images of a folder by their stem, and by their stem without the marks of scale and kind."""
 
     def __init__(self, root: Path, files: Iterable[Path], scale: int) -> None:
         self.root = root
@@ -60,17 +59,17 @@ class _Index:
         """Returns the one file that belongs to an HR image, or raises ValueError."""
         base = _without_marks(hr_path.stem, self.scale, "HR")
         same, similar = self.by_stem.get(hr_path.stem, []), self.by_base.get(base, [])
-        # A benchmark's folder holds HR and LR together: beside `bird_LR`, `bird_HR` is not the LR.
+        # A benchmark's folder holds HR and LR together: `bird_HR` is not the LR image beside `bird_LR`.
         found = (similar or same) if _is_called_hr(hr_path.stem) else (same or similar)
         if not found:
             raise ValueError(
-                f"No image in {self.root} belongs to {hr_path} at scale {self.scale}: looked for "
-                f"{hr_path.stem}, {base}x{self.scale}, {base}_LR_x{self.scale} and the like."
+                f"No image in {self.root} belongs to {hr_path} at scale {self.scale}. Expected "
+                f"{hr_path.stem}, {base}x{self.scale}, {base}_LR_x{self.scale} or a similar name."
             )
         nearest = self._nearest(hr_path, found)
         if len(nearest) > 1:
             names = " or ".join(str(path) for path in nearest)
-            raise ValueError(f"It is not clear which image belongs to {hr_path} at scale {self.scale}: {names}.")
+            raise ValueError(f"Several images could belong to {hr_path} at scale {self.scale}: {names}.")
         return nearest[0]
 
     def _nearest(self, hr_path: Path, found: list[Path]) -> list[Path]:
@@ -80,7 +79,7 @@ class _Index:
         return [path for path in found if self._shared_folders(hr_path, path) == best]
 
     def _shared_folders(self, hr_path: Path, path: Path) -> int:
-        """How many folders of the tree lead to both files by the same names; -1: others do."""
+        """Returns how many folders of the tree have the same names for both files; -1 if other folders lead to one."""
         parts = path.relative_to(self.root).parts[:-1]
         folders = [part for part in parts if _scale_of_folder(part) is None]
         same = not folders or list(hr_path.parent.parts[-len(folders) :]) == folders
@@ -102,7 +101,7 @@ def _fits_scale(folders: Iterable[str], scale: int) -> bool:
 
 
 def _scale_of_folder(name: str) -> int | None:
-    """Reads the scale from a folder's name: `X2`, `x4`, `LR_bicubic_X3`, `LRx2`; None without."""
+    """Reads the scale from a folder's name: `X2`, `x4`, `LR_bicubic_X3`, `LRx2`; None without a scale."""
     found = re.search(r"(?:^|[_-]|LR)x(\d+)$", name, flags=re.IGNORECASE)
     return int(found[1]) if found else None
 

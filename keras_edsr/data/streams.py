@@ -1,4 +1,4 @@
-"""Patches out of any `tf.data` stream of whole images, such as `tfds.load` gives."""
+"""Cuts patches from any `tf.data` stream of whole images, such as `tfds.load` returns."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from .sampler import check_scales
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Patches of this many images are mixed: enough that a batch rarely holds two of one image.
+# Patches of this many images are mixed, so that a batch rarely has two of one image.
 _IMAGES_TO_MIX = 64
 
 
@@ -25,35 +25,34 @@ def random_patches(
     seed: int = 0,
     patches_per_image: int = 16,
 ) -> "tf.data.Dataset":
-    """Cuts random patches out of a dataset of whole images, without end.
+    """Cuts random patches from a dataset of whole images, endlessly.
 
         ds = tfds.load("div2k/bicubic_x2", split="train", as_supervised=True)
         model.fit(random_patches(ds), steps_per_epoch=1000, epochs=300)
 
-    Every pass over `ds` reads and decodes each image again, so several patches are cut from it, and
-    mixed with those of other images. `div2k` and `image_pairs` decode once, draw each patch from
-    any image, and are many times faster; this is for data they don't know.
+    Every pass over `ds` reads and decodes each image again, so the function cuts several patches from it and mixes them
+    with those of other images. `div2k` and `image_pairs` decode once, draw each patch from any image, and are many
+    times faster. This function is for data from elsewhere.
 
     Args:
         ds: Dataset of whole images, (lr, hr) or {"lr": lr, "hr": hr}, integer or float, of shapes
-            (height, width, channels) and (scale * height, scale * width, channels), the latter up
-            to `scale - 1` larger. It is repeated.
-        scale: 2, 3, 4 or 8. Defaults to what the first pair of `ds` shows.
+            (height, width, channels) and (scale * height, scale * width, channels). HR may be up to
+            `scale - 1` pixels larger. The function repeats the dataset.
+        scale: 2, 3, 4 or 8. Defaults to the scale of the first pair of `ds`.
         patch_size: Height and width of an LR patch.
-        batch_size: Patches in a batch.
-        augment: Whether to flip and turn patches (all eight ways).
+        batch_size: Number of patches in a batch.
+        augment: Boolean, whether to flip and rotate patches (all eight ways).
         seed: Integer; the same seed gives the same batches, if `ds` gives the same images in the
             same order.
-        patches_per_image: Patches cut from an image each time it is read.
+        patches_per_image: Number of patches to cut from an image each time it is read.
 
     Returns:
         Endless dataset of (lr, hr) of the type of `ds` and shape (batch_size, patch_size,
         patch_size, channels) and (batch_size, scale * patch_size, scale * patch_size, channels).
 
     Raises:
-        ValueError: If an argument is not as described, or `ds` does not hold whole images.
-        tf.errors.InvalidArgumentError: While iterating, if an image is smaller than a patch or LR
-            and HR don't match.
+        ValueError: If an argument is not valid, or `ds` does not have whole images.
+        tf.errors.InvalidArgumentError: If, while iterating, an image is smaller than a patch or LR and HR do not match.
     """
     import tensorflow as tf
 
@@ -87,7 +86,7 @@ def _as_pairs(ds: "tf.data.Dataset") -> "tf.data.Dataset":
         return _as_pairs(ds.map(lambda example: (example["lr"], example["hr"])))
     if not isinstance(spec, tuple) or len(spec) != 2 or any(_rank(part) != 3 for part in spec):
         raise ValueError(
-            f"`ds` must hold whole images, not batched: (lr, hr), each (height, width, channels). Received: {spec}."
+            f"`ds` must have whole images, not batched: (lr, hr), each (height, width, channels). Received: {spec}."
         )
     return ds
 
@@ -101,9 +100,11 @@ def _scale_of_first(ds: "tf.data.Dataset") -> int:
     for lr, hr in ds.take(1):
         scale = hr.shape[0] // lr.shape[0]
         if scale != hr.shape[1] // lr.shape[1]:
-            raise ValueError(f"LR and HR don't match: {lr.shape} and {hr.shape}. Is it (lr, hr)?")
+            raise ValueError(
+                f"LR and HR do not match: {lr.shape} and {hr.shape}. `ds` must yield (lr, hr), in this order."
+            )
         return check_scales(scale)[0]
-    raise ValueError("`ds` holds no images.")
+    raise ValueError("`ds` must not be empty. Received: a dataset without images.")
 
 
 def _checks(number: Any, lr: Any, hr: Any, scale: int, size: int) -> list[Any]:
@@ -119,13 +120,13 @@ def _checks(number: Any, lr: Any, hr: Any, scale: int, size: int) -> list[Any]:
 
 
 def _turned_grids(size: int) -> np.ndarray:
-    """Tells where each pixel of a turned patch comes from: (8, size, size, 2), row and column."""
+    """Returns where each pixel of a rotated patch comes from: (8, size, size, 2), row and column."""
     grid = np.moveaxis(np.indices((size, size), np.int32), 0, -1)
     return np.stack([dihedral(grid, turn) for turn in range(NUM_DIHEDRAL)])
 
 
 def _gather(image: Any, grids: np.ndarray, top: Any, left: Any, turn: Any) -> Any:
-    """Cuts and turns patches in one gather: (count, size, size, channels)."""
+    """Cuts and rotates patches in one gather: (count, size, size, channels)."""
     import tensorflow as tf
 
     grid = tf.gather(grids, turn)  # (count, size, size, 2)

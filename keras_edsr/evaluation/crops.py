@@ -94,7 +94,7 @@ def choose_gain(errors: NDArray[np.float64]) -> int:
 
 
 def in_color(errors: NDArray[np.float64], gain: int) -> NDArray[np.uint8]:
-    """Draws errors in gray levels, `(height, width)`, as RGB: black is no error, white is 255 / gain or more."""
+    """Draws errors in gray levels, `(height, width)`, as RGB: black means zero, white is 255 / gain or more."""
     return _palette()[np.minimum(np.rint(errors * gain), 255).astype(np.uint8)]
 
 

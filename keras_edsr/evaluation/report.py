@@ -53,7 +53,8 @@ def write_report(
     """Evaluates models side by side and writes the results as an HTML page.
 
     The page is `folder/index.html`, and its PNG files are in `folder/images`. It can be opened from disk and uses
-    nothing from the network. The report always contains bicubic, the baseline. The folder appears whole or not at all.
+    nothing from the network. The report always contains bicubic, the baseline. The function writes the folder
+    atomically.
 
     Args:
         folder: Folder to write; it must be missing or empty.

@@ -1,4 +1,4 @@
-"""Which of the networks that ship is taken for an image when none is named."""
+"""Chooses the network of the package for an image, if the caller names none."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from .streams import is_input_stream
 
 KINDS = ("auto", "photo", "clean")
 EFFORTS = ("fast", "best")
-# From here on a JPEG shows no blocks to speak of, and the network for clean images is the sharper one.
+# A JPEG of this quality or more has no visible blocks, and the network for clean images gives sharper results.
 CLEAN_QUALITY = 90
 
 logger = logging.getLogger("keras_edsr")
@@ -20,11 +20,11 @@ logger = logging.getLogger("keras_edsr")
 
 @dataclass(frozen=True)
 class Choice:
-    """The networks that ship for one size.
+    """The networks of the package for one size.
 
     Attributes:
         clean: Preset for clean images.
-        photo: Preset for images that lost quality; None if none ships for the size.
+        photo: Preset for images that lost quality; None if the package has none for the size.
     """
 
     clean: str
@@ -35,8 +35,8 @@ class Choice:
 
         Args:
             source: Path of the image.
-            kind: `"photo"`, `"clean"`, or `"auto"`: `photo` for a JPEG of a quality below `CLEAN_QUALITY`. Of standard
-                input, whose bytes are not known yet, auto takes `clean`.
+            kind: `"photo"`, `"clean"`, or `"auto"`: `photo` for a JPEG of a quality below `CLEAN_QUALITY`. For standard
+                input, whose bytes are still unknown, auto means `clean`.
         """
         if kind == "clean" or self.photo is None or (kind == "auto" and not _is_compressed(Path(source))):
             return self.clean
@@ -44,12 +44,12 @@ class Choice:
 
 
 def choose(scale: float | None = None, other_size: bool = False, effort: str = "fast") -> Choice:
-    """Returns the networks that ship for a size.
+    """Returns the networks of the package for a size.
 
     Args:
-        scale: Number, the scale that is asked for; None for 2.
-        other_size: Whether another size is asked for, in pixels: then a network that has all scales is taken.
-        effort: `"fast"` for the compact networks, `"best"` for the larger ones where they ship.
+        scale: Number, the requested scale; None for 2.
+        other_size: Boolean, whether the request is a size in pixels, which needs a network with all scales.
+        effort: `"fast"` for the compact networks, `"best"` for the larger ones, if the package has them.
     """
     one_scale = scale in (None, 2, 3, 4) and not other_size
     suffix = f"x{scale or 2:.0f}"
@@ -70,7 +70,7 @@ def choose_for(
     kind: str = "auto",
     effort: str = "fast",
 ) -> dict[str, list[Path]]:
-    """Returns the presets to take and the images of each, and logs which and why.
+    """Returns the presets to use, each with its images, and logs the choice with its reason.
 
     Args:
         sources: Paths of the images.
@@ -84,7 +84,7 @@ def choose_for(
     for source in sources:
         groups.setdefault(choice.preset(source, kind), []).append(Path(source))
     if kind == "photo" and choice.photo is None:
-        logger.warning("No network for photographs ships for this size; the one for clean images is taken.")
+        logger.warning("Using the network for clean images: the package has none for photographs at this size.")
     for preset, images in groups.items():
         logger.info("Model: %s, %s.", preset, _why(preset, images, choice, kind))
     if effort == "best":
@@ -103,7 +103,7 @@ def _why(preset: str, images: list[Path], choice: Choice, kind: str) -> str:
     qualities = sorted(quality for image in images if (quality := jpeg_quality(image)) is not None)
     shown = f"quality {qualities[0]}" if len(images) == 1 else f"qualities {qualities[0]} to {qualities[-1]}"
     what = "a JPEG" if len(images) == 1 else f"{len(images)} JPEGs"
-    return f"for {what} of about {shown} (--kind clean takes {choice.clean})"
+    return f"for {what} of about {shown} (--kind clean selects {choice.clean})"
 
 
 def _log_time(groups: dict[str, list[Path]], scale: float | None, other_size: bool) -> None:
@@ -111,14 +111,14 @@ def _log_time(groups: dict[str, list[Path]], scale: float | None, other_size: bo
     for preset in groups:
         smaller = fast.photo if preset == choose(scale, other_size, "best").photo else fast.clean
         if smaller is None or smaller == preset:
-            logger.warning("No larger network ships for this size; --effort best changes nothing.")
+            logger.warning("Ignoring --effort best: the package has no larger network for this size.")
         else:
             ratio = _weights(preset) / _weights(smaller)
             logger.info("Expect about %.0f times the time of %s (--effort fast).", ratio, smaller)
 
 
 def _weights(preset: str) -> int:
-    """How many weights a network has: nearly all are in convolutions of LR pixels, so the time is in proportion."""
+    """Returns the number of weights. Nearly all are in convolutions of LR pixels, so the time is proportional."""
     return int(read_config(Path(str(locate(preset))))["parameters"])
 
 

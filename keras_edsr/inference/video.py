@@ -1,4 +1,4 @@
-"""Upscaling a video: frames through the network, every other stream copied as it is. Needs PyAV."""
+"""Upscales videos: the network processes the frames, and all other streams are copied. It needs PyAV."""
 
 import contextlib
 import logging
@@ -27,7 +27,7 @@ WRITTEN_SUFFIXES = (".mp4", ".mkv", ".mov", ".webm")
 
 CODECS = ("libx264", "libx265", "libsvtav1", "ffv1")
 _CODECS_OF = {".mp4": CODECS[:3], ".mov": CODECS[:2], ".webm": ("libsvtav1",), ".mkv": CODECS}
-# The codecs that a container takes, where it does not take all that are common.
+# Codecs that a container can store, for containers that cannot store all common ones.
 _TAKEN = {
     (".webm", "audio"): ("opus", "vorbis"),
     (".webm", "subtitle"): ("webvtt",),
@@ -35,13 +35,13 @@ _TAKEN = {
     (".mov", "subtitle"): ("mov_text",),
     (".mkv", "subtitle"): ("ass", "ssa", "srt", "subrip", "webvtt", "dvdsub", "dvd_subtitle", "pgssub"),
 }
-_AHEAD = 4  # frames that wait before the network and before the encoder
-_HD_LINES = 720  # from here on a video that names no matrix is taken for BT.709, below for BT.601, as players do
+_AHEAD = 4  # frames that wait for the network, and for the encoder
+_HD_LINES = 720  # a video without a matrix is read as BT.709 from this height on, else as BT.601, as in players
 
 
 @dataclass(frozen=True)
 class _Look:
-    """How the samples of a video are to be understood: what `AVColorSpace` and `AVColorRange` call by number."""
+    """The meaning of a video's samples, by the numbers of `AVColorSpace` and `AVColorRange`."""
 
     matrix: int
     is_full_range: bool
@@ -56,7 +56,7 @@ class _Look:
         return cls(_MATRICES.get(matrix, matrix), int(frame.color_range) == 2 or frame.format.name.startswith("yuvj"))
 
 
-_MATRICES = {6: 5, 10: 9}  # SMPTE 170M has BT.601's numbers; constant luminance is read as BT.2020
+_MATRICES = {6: 5, 10: 9}  # SMPTE 170M equals BT.601; constant luminance is read as BT.2020
 
 
 def upscale_video(
@@ -80,35 +80,35 @@ def upscale_video(
 ) -> int:
     """Upscales the frames of a video and copies its other streams.
 
-    Timestamps are kept, so a variable frame rate stays one, and so are the rotation, the sample aspect ratio, the color
-    matrix and range, the bit depth (8 or 10) and the chroma subsampling. Audio, subtitles, attachments and chapters are
-    copied without decoding. A frame that equals the one before it is not computed again. Reading, network and encoding
-    run at the same time, a few frames apart. The file appears whole or not at all.
+    The result keeps timestamps (and so a variable frame rate), the rotation, the sample aspect ratio, the color matrix
+    and range, the bit depth (8 or 10) and the chroma subsampling. Audio, subtitles, attachments and chapters are copied
+    without decoding. A frame that equals the previous one is not computed again. Reading, network and encoding run at
+    the same time, a few frames apart. The function writes the file atomically.
 
     Args:
         source: Path of the video.
         target: Path of the result; its suffix, one of `WRITTEN_SUFFIXES`, decides the container.
-        model: As `upscale` takes.
-        scale: As `upscale` takes; sides that chroma subsampling needs even are rounded down.
-        width: As `upscale` takes.
-        height: As `upscale` takes.
-        fit: As `upscale` takes.
-        codec: One of `CODECS`. `ffv1` is lossless and goes into .mkv.
-        crf: Integer from 0 to 63, the constant rate factor of the codec: smaller is better and larger.
-        start: Float, seconds to skip.
-        duration: Float, seconds to take. Defaults to all.
-        overwrite: Whether a file that exists may be replaced.
-        progress: Function `(done, total)` of frames, called after each; the total may be unknown, None.
-        runtime: As `upscale` takes.
-        device: As `upscale` takes.
+        model: As `upscale` takes it.
+        scale: As `upscale` takes it; sides that must be even for chroma subsampling are rounded down.
+        width: As `upscale` takes it.
+        height: As `upscale` takes it.
+        fit: As `upscale` takes it.
+        codec: One of `CODECS`. `ffv1` is lossless and needs an .mkv file.
+        crf: Integer from 0 to 63, the constant rate factor of the codec: lower values give better and larger files.
+        start: Float, start in seconds.
+        duration: Float, duration in seconds. Defaults to the whole video.
+        overwrite: Boolean, whether an existing file may be replaced.
+        progress: Function `(done, total)` of frames, called after each; an unknown total is None.
+        runtime: As `upscale` takes it.
+        device: As `upscale` takes it.
         **options: Passed to `upscale`: `tile_size`, `self_ensemble`.
 
     Returns:
-        How many frames were written.
+        Number of frames that were written.
 
     Raises:
-        ValueError: If the file cannot be read, has no video or an interlaced one, the target exists or is not a
-            container that is written, or an argument is not as above; one line that names the file.
+        ValueError: If the file cannot be read, has no video or an interlaced one; the target exists or has another
+            container's suffix; or an argument is not valid. The message has one line and names the file.
         ModuleNotFoundError: If PyAV is not installed.
     """
     av = _import_av()
@@ -132,7 +132,7 @@ def upscale_video(
 
 
 class _RefusedError(Exception):
-    """What is wrong with a video, in half a line."""
+    """The reason why a video cannot be upscaled, in half a line."""
 
 
 def _import_av() -> Any:
@@ -152,7 +152,7 @@ def _check_target(target: Path, codec: str, overwrite: bool) -> None:
     if codec not in _CODECS_OF[suffix]:
         fitting = ", ".join(_CODECS_OF[suffix])
         raise ValueError(
-            f"Cannot write {codec} into {target}: {suffix} takes {fitting}. Choose another codec or suffix."
+            f"Cannot write {codec} into {target}: {suffix} can store {fitting}. Choose another codec or suffix."
         )
     if target.exists() and not overwrite:
         raise ValueError(f"Cannot write {target}: it exists already; it is replaced only with `overwrite`.")
@@ -165,7 +165,7 @@ def _through(model: Any, image: NDArray, plan: Plan, options: dict[str, Any]) ->
 
 
 class _Job:
-    """One video: a thread reads, the caller's runs the network, a thread encodes."""
+    """One video: a thread reads, the caller's thread runs the network, and a thread encodes."""
 
     def __init__(self, av, given, part: Path, codec: str, crf: int, start: Fraction, duration: float | None) -> None:
         self.av, self.given, self.part = av, given, part
@@ -199,13 +199,13 @@ class _Job:
     def _is_in(self, pts: int | None, time_base: Fraction) -> bool:
         if pts is None:
             return True
-        time = pts * time_base  # below 0 where a codec of sound begins early
+        time = pts * time_base  # below 0 if an audio codec starts early
         return (not self.start or time >= self.start) and (self.end is None or time < self.end)
 
     # === Writing ===
 
     def open(self, frame, plan: Plan):
-        """Opens the target when the first frame has told what it must be."""
+        """Opens the target after the first frame, which determines its format."""
         av, video = self.av, self.video
         container = self.part.suffix.lower()
         target = av.open(
@@ -221,7 +221,7 @@ class _Job:
         context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
         aspect = video.sample_aspect_ratio
         if aspect:
-            # The shape of the picture stays, also where the sides were rounded.
+            # The picture keeps its shape, even if the sides were rounded.
             changed = Fraction(frame.width * plan.height, frame.height * plan.width)
             context.sample_aspect_ratio = Fraction(aspect) * changed if abs(changed - 1) > Fraction(1, 200) else aspect
         context.options = {"crf": str(self.crf)} if self.codec != "ffv1" else {}
@@ -262,7 +262,7 @@ class _Job:
                     target.mux(packet)
                 self.written += 1
             if target is None:
-                raise _RefusedError("there is no frame in it, or none in the part that was asked for")
+                raise _RefusedError("the video, or the requested part of it, has no frames")
             for packet in encoder.encode(None):
                 target.mux(packet)
         finally:
@@ -280,7 +280,7 @@ class _Job:
     # === Pixels ===
 
     def choose_format(self, frame) -> None:
-        """Decides with what depth and subsampling the result is written."""
+        """Chooses the depth and subsampling of the result."""
         if frame.interlaced_frame:
             raise _RefusedError("it is interlaced: deinterlace it first, for example by ffmpeg -i IN -vf bwdif OUT")
         name = frame.format.name.replace("yuvj", "yuv")
@@ -301,7 +301,7 @@ class _Job:
         return plan_size(scales, (frame.height, frame.width), width=width, height=height)
 
     def to_rgb(self, frame) -> NDArray:
-        """The pixels of a frame as RGB, uint8 or uint16, full range."""
+        """Returns the pixels of a frame as RGB, uint8 or uint16, full range."""
         look = _Look.of(frame)
         rgb = frame.reformat(
             format="rgb48le" if self.is_deep else "rgb24",
@@ -332,7 +332,7 @@ class _Job:
     # === The three at work ===
 
     def run(self, network: Callable, scales, size: dict[str, Any], progress: Callable | None) -> None:
-        """Runs all three; raises the first error of any."""
+        """Runs all three parts; raises the first error of any."""
         self.copied = self._streams_to_copy()
         frames: queue.Queue = queue.Queue(_AHEAD)
         results: queue.Queue = queue.Queue(_AHEAD)
@@ -385,7 +385,7 @@ class _Job:
         return threading.Thread(target=guarded, daemon=True)
 
     def put(self, into: queue.Queue, item: Any) -> None:
-        """Puts an item, unless another part has failed meanwhile."""
+        """Puts an item, unless another part has failed."""
         while not self.stopped.is_set():
             with contextlib.suppress(queue.Full):
                 into.put(item, timeout=0.1)
@@ -393,7 +393,7 @@ class _Job:
         raise _StoppedError
 
     def take(self, source: queue.Queue) -> Iterator[Any]:
-        """Takes items until None comes; ends when another part has failed."""
+        """Yields items until None; stops if another part has failed."""
         while not self.stopped.is_set():
             with contextlib.suppress(queue.Empty):
                 item = source.get(timeout=0.1)
@@ -411,11 +411,11 @@ class _Job:
                 kept.append(stream.index)
             elif stream.type != "data" or not self.given.chapters():  # MP4 keeps the chapters' titles in one
                 name = getattr(getattr(stream, "codec_context", None), "name", None) or stream.type
-                logger.warning("Stream %d (%s) does not fit into %s and is left out.", stream.index, name, container)
+                logger.warning("Skipping stream %d (%s): %s files cannot store it.", stream.index, name, container)
         return tuple(kept)
 
     def _fits(self, stream, container: str) -> bool:
-        """Whether the container takes a stream as it is."""
+        """Whether the container can store a stream without conversion."""
         if stream.type == "attachment":
             return container == ".mkv"
         if stream.type not in ("audio", "subtitle", "video"):

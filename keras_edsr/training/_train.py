@@ -1,4 +1,4 @@
-"""`train`: data, recipe, checkpoints, and the way back after any interruption."""
+"""`train`: trains by the recipe, writes checkpoints, and resumes an interrupted run."""
 
 import contextlib
 import logging
@@ -32,46 +32,47 @@ from .validation import check_validation, validate
 
 logger = logging.getLogger("keras_edsr")
 
-_FIT_BATCHES = 8  # of 16 patches each: 128 of 48x48 give 500 equations for each of a baseline's unknowns
+_FIT_BATCHES = 8  # of 16 patches each: 128 of 48x48 give 500 equations for each unknown of a baseline
 
 
 class Stopped(SystemExit):
-    """`train` was told to stop by SIGINT or SIGTERM, and has saved a checkpoint.
+    """`train` stopped after SIGINT or SIGTERM, and has written a checkpoint.
 
-    If nothing catches it, the program ends with status 0: what would come after a finished run is not done.
+    If nothing catches it, the program ends with status 0 and skips the steps that follow a finished run.
     """
 
 
 def train(config: TrainConfig, progress: Callable[[int, int, float], None] | None = None) -> Path:
-    """Trains a model as `config` says, or goes on with the run in `config.output`.
+    """Trains a model with the settings of `config`, or resumes the run in `config.output`.
 
-    An epoch is `config.checkpoint_every` steps; at its end the model is validated, the weights and the checkpoint are
-    written. A batch depends on the seed and its number alone, so a run that was killed at any moment and started again
-    ends in the same weights, to the bit on one machine, as one that was not. (On a GPU, whose kernels add in any order,
-    that takes TensorFlow's TF_DETERMINISTIC_OPS=1, which costs speed; it was not tried here.)
+    An epoch is `config.checkpoint_every` steps; at its end `train` validates the model and writes the weights and the
+    checkpoint. A batch depends only on the seed and its number. A run that was killed at any moment and restarted thus
+    ends with the same weights, to the bit on one machine, as an uninterrupted run. (On a GPU, whose kernels add in any
+    order, this needs TensorFlow's TF_DETERMINISTIC_OPS=1, which costs speed and has not been tested.)
 
-    SIGINT and SIGTERM (when called in the main thread) let the step finish, write a checkpoint and raise `Stopped`.
+    SIGINT and SIGTERM (if `train` is called in the main thread) let the step finish, write a checkpoint and raise
+    `Stopped`.
 
-    Where TF_CONFIG names several workers, `train` is called on each with the same `config`, and each takes its part of
-    every batch: the weights are those of one machine within float error. `config.output` is a folder that all share;
-    the chief, worker 0, writes it and validates. A signal to one stops all; a worker that dies ends the others with a
-    ConnectionError, and started again, all go on from the last checkpoint. A process that trains with others must do
-    so before anything else with TensorFlow.
+    If TF_CONFIG names several workers, call `train` on each with the same `config`; each processes its part of every
+    batch, and the weights are those of one machine within float error. `config.output` is a folder that all share. The
+    chief, worker 0, writes to it and validates. A signal to one worker stops all. If a worker dies, the others end
+    with a ConnectionError; after a restart all resume from the last checkpoint. A process that trains with others must
+    call `train` before it uses TensorFlow for anything else.
 
     Args:
-        config: The run.
+        config: Settings of the run.
         progress: Function `(step, steps, loss)`, called after each step with the epoch's mean loss so far.
 
     Returns:
-        Path of the best weights, or of the last ones when there was no validation.
+        Path of the best weights, or of the last ones without validation.
 
     Raises:
-        ValueError: The configuration, the data or the folder do not fit, or another process trains there; the message
-            says which.
-        ArithmeticError: The loss spiked too many times in a row, or the weights are not finite.
-        OSError: A file cannot be written; the checkpoint before it stays.
-        ConnectionError: Another worker did not come, was lost, or ended with an error.
-        Stopped: A signal asked for it.
+        ValueError: If the settings, the data or the folder are not consistent, or another process trains in the folder.
+            The message explains which.
+        ArithmeticError: If the loss spiked too many times in a row, or the weights are not finite.
+        OSError: If a file cannot be written; the previous checkpoint stays.
+        ConnectionError: If another worker did not connect, was lost, or ended with an error.
+        Stopped: If a signal stopped the run.
     """
     workers = join_workers(config)
     with workers.together():
@@ -97,7 +98,7 @@ def _train(config, workers, progress):
         with _stop_on_signals(session):
             while session.progress.step < config.steps and not session.agree_to_stop():
                 session.run_epoch()
-            workers.any(False)  # the chief has written the last checkpoint
+            workers.any(False)  # waits until the chief has written the last checkpoint
     if session.progress.step < config.steps:
         logger.warning("Stopped at step %d of %d.", session.progress.step, config.steps)
         raise Stopped(0)
@@ -105,14 +106,14 @@ def _train(config, workers, progress):
 
 
 def open_images(config: TrainConfig, with_validation: bool = True) -> tuple[ImagePairs, ImagePairs | None]:
-    """Returns the images to train on and those to validate on.
+    """Returns the images for training and those for validation.
 
     Args:
-        config: The run.
-        with_validation: Whether to open the latter, too.
+        config: Settings of the run.
+        with_validation: Boolean, whether to open the latter, too.
 
     Raises:
-        ValueError: They cannot be read, or do not fit; the message names the file.
+        ValueError: If they cannot be read or do not match. The message names the file.
     """
     validation = _open_validation(config) if with_validation else None
     if validation:
@@ -120,7 +121,9 @@ def open_images(config: TrainConfig, with_validation: bool = True) -> tuple[Imag
     images = _open_folder(config, config.hr, config.lr) if config.hr else _open_div2k(config, "train")
     if config.skip_small:
         fitting = images.at_least(config.patch_size)
-        logger.info("Images smaller than a patch, left out: %d of %d.", len(images) - len(fitting), len(images))
+        logger.info(
+            "Skipping %d of %d images, which are smaller than a patch.", len(images) - len(fitting), len(images)
+        )
         images = fitting
     return images, validation
 
@@ -141,7 +144,7 @@ def _open_div2k(config, split):
     folder = Path(config.div2k)
     if not folder.is_dir():
         raise ValueError(
-            f"`div2k` must be the folder of DIV2K's images, of its zips, or TFDS's. Received: {folder}, which is none."
+            f"`div2k` must be the folder of DIV2K's images, of its zips, or TFDS's. {folder} is not a folder."
         )
     zips = folder if any(folder.glob("DIV2K_*.zip")) else None
     return div2k_pairs(config.scales, split, folder, degradation=config.degradation, manual_dir=zips)
@@ -151,11 +154,11 @@ def build_model(config: TrainConfig, warm_start: bool = True) -> EDSR | MDSR:
     """Returns the model of `config`, compiled with its recipe.
 
     Args:
-        config: The run.
-        warm_start: Whether to take the weights of `config.init_from`; not for a run that has its own.
+        config: Settings of the run.
+        warm_start: Boolean, whether to copy the weights of `config.init_from`; not for a resumed run.
 
     Raises:
-        ValueError: The model cannot be built so, or `config.init_from` does not fit it.
+        ValueError: If the settings are not valid for the model, or `config.init_from` does not match it.
     """
     sizes = {
         "num_blocks": config.num_blocks,
@@ -166,15 +169,15 @@ def build_model(config: TrainConfig, warm_start: bool = True) -> EDSR | MDSR:
     model = EDSR(config.scale, **sizes) if config.model == "edsr" else MDSR(config.scale, **sizes)
     if config.init_from and warm_start:
         missed = copy_weights(load_model(config.init_from), model)
-        taken = f"all taken but {', '.join(missed)}" if missed else "all taken"
+        taken = f"copied all except {', '.join(missed)}" if missed else "copied all"
         logger.info("Weights of %s: %s.", config.init_from, taken)
     model.compile(
         _optimizer(config),
         keras.losses.MeanAbsoluteError(),
-        metrics=[PSNR()] if config.model == "edsr" else None,  # an MDSR has its own, for each scale
+        metrics=[PSNR()] if config.model == "edsr" else None,  # an MDSR has its own metric for each scale
         jit_compile=False,
     )
-    model._maybe_symbolic_build()  # what the checkpoint holds must be there before fit builds it
+    model._maybe_symbolic_build()  # makes the checkpoint's variables, before fit builds them
     if config.loss_spike_factor:
         model.loss_guard = LossSpikeGuard(config.loss_spike_factor)
     if config.average:
@@ -186,21 +189,23 @@ def fit_tails(model: EDSR | MDSR, images: ImagePairs, config: TrainConfig) -> No
     """Fits the upsampler and the last convolution of each scale to patches of the training images.
 
     Args:
-        model: The model, its body trained.
-        images: The images to train on.
-        config: The run; its patch size and seed say which patches.
+        model: The model, with a trained body.
+        images: The training images.
+        config: Settings of the run; its patch size and seed determine the patches.
     """
     for scale in config.scales:
         sampler = PatchSampler(images, scale, patch_size=config.patch_size, augment=False, seed=config.seed)
         batches = map(sampler.batch, range(_FIT_BATCHES))
         patches = (pair for lr, hr in batches for pair in zip(lr, hr, strict=True))
         left = fit_tail(model, patches, scale)
-        logger.info("Upsampler of x%d fitted: %.2f grey levels are left (root mean square).", scale, left)
+        logger.info(
+            "Fitted the upsampler of x%d: the remaining error is %.2f gray levels (root mean square).", scale, left
+        )
 
 
 def _optimizer(config):
-    # A schedule for the halving, too, not `HalvingAdam`: nothing assigns the rate here, and that has one variable more
-    # than the checkpoints of earlier versions.
+    # The halving is a schedule, too, not `HalvingAdam`: nothing assigns the rate here, and `HalvingAdam` has one more
+    # variable than the checkpoints of earlier versions.
     if config.schedule == "cosine":
         learning_rate = keras.optimizers.schedules.CosineDecay(
             config.learning_rate,
@@ -221,7 +226,7 @@ def _optimizer(config):
 
 
 class _Session(keras.callbacks.Callback):
-    """One call of `train`: the model, how far it is, and what happens around each epoch."""
+    """One call of `train`: the model, its progress, and the work around each epoch."""
 
     def __init__(self, config, run, model, batches, validation, report, workers):
         super().__init__()
@@ -230,7 +235,8 @@ class _Session(keras.callbacks.Callback):
         self.run = run
         self.trained = model
         self.batches = batches
-        # Validated and saved: float32 whatever the precision, and the average of the weights if there is one.
+        # The validated and saved model is float32 for every precision, and has the average of the weights if there is
+        # one.
         self.saved = type(model).from_config({**model.get_config(), "dtype": "float32"})
         self.validation = validation
         self.board = Board(run.logs)
@@ -239,7 +245,7 @@ class _Session(keras.callbacks.Callback):
         self.progress = run.load(self._variables(), mend=workers.is_chief)
         self._metrics = [variable.numpy() for variable in model.metrics_variables]
         if self.progress.step:
-            logger.info("Going on from step %d of %d.", self.progress.step, config.steps)
+            logger.info("Resuming at step %d of %d.", self.progress.step, config.steps)
 
     def _variables(self):
         model = self.trained
@@ -252,7 +258,7 @@ class _Session(keras.callbacks.Callback):
         }
 
     def agree_to_stop(self):
-        """Whether any worker was asked to: all stop after the same step."""
+        """Whether any worker received a signal: all stop after the same step."""
         return self.workers.any(self.asked_to_stop)
 
     # === One epoch ===
@@ -271,8 +277,8 @@ class _Session(keras.callbacks.Callback):
         arrays = {group: [v.numpy() for v in variables] for group, variables in self._variables().items()}
         if not all(np.isfinite(weight).all() for weight in arrays["weights"]):
             raise ArithmeticError(
-                f"The weights are not finite after step {self.progress.step}: training has diverged. What was written "
-                "before stays. Lower the learning rate, clip the gradients, or skip loss spikes."
+                f"The weights are not finite after step {self.progress.step}: training has diverged. Earlier files are "
+                "unchanged. Lower the learning rate, clip the gradients, or skip loss spikes."
             )
         if not self.workers.is_chief:
             return
@@ -315,10 +321,10 @@ class _Session(keras.callbacks.Callback):
             _save_model(self.saved, self.run.best)
         _save_model(self.saved, self.run.last)
 
-    # === What fit calls ===
+    # === Callbacks of fit ===
 
     def on_epoch_begin(self, epoch, logs=None):
-        # fit has just reset the metrics; in the middle of an epoch they go on from the checkpoint.
+        # fit has just reset the metrics; in the middle of an epoch they continue from the checkpoint.
         step = self.progress.step
         done = step % self.config.checkpoint_every
         if done:
@@ -338,7 +344,7 @@ class _Session(keras.callbacks.Callback):
 
 
 def _save_model(model, path):
-    """Writes a .keras file whole or not at all; Keras itself writes by name, not into an open file."""
+    """Writes a .keras file atomically; Keras itself writes to a name, not to an open file."""
     with atomic_path(path, sync=True) as part:
         model.save(part)
 
@@ -350,9 +356,9 @@ def _describe(row, steps):
 
 @contextlib.contextmanager
 def _stop_on_signals(session):
-    """While the block runs, SIGINT and SIGTERM ask the session to stop after the step."""
+    """Lets SIGINT and SIGTERM stop the session after the current step, while the block runs."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals belong to the main thread
+        yield  # only the main thread can handle signals
         return
 
     def stop(signum, frame):
