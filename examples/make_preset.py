@@ -39,7 +39,7 @@ PSNR (dB) / SSIM on Y of BT.601, a border of `scale` pixels left out, LR made by
 self-ensemble.
 
 {scores}
-
+{degraded}
 Set5 was watched while it trained and not used to choose: these are the weights after the last step.
 
 ## Training
@@ -59,12 +59,14 @@ Set5 was watched while it trained and not used to choose: these are the weights 
 
 DATA = """\
 Data: T91 (91 images; Yang et al., 2010), BSDS500's train and test images (397; Arbelaez et al., 2011), Kodak24 (24) and
-16 images of Sun-Hays80 (Sun and Hays, 2012): 528 photographs{hd}, and nothing of Set5 and Set14 (tests/test_weights.py
-compares the content). **Terms**: BSDS500 is for non-commercial research and education; Kodak's images were released for
-unrestricted use; T91 and Sun-Hays80 came with research papers and state no license.{hd_terms} If you need
-weights without such terms, train on images of your own with the commands above."""
+16 images of Sun-Hays80 (Sun and Hays, 2012): 528 photographs{hd}.
+Nothing of Set5 and Set14 is among them (tests/test_weights.py compares the content).
 
-HD = ", and 771 crops of large photographs, reduced in size (184 megapixels)"
+**Terms**: BSDS500 is for non-commercial research and education; Kodak's images were released for unrestricted use; T91
+and Sun-Hays80 came with research papers and state no license.{hd_terms} If you need weights
+without such terms, train on images of your own with the commands above."""
+
+HD = ",\nand 771 crops of large photographs, reduced in size (184 megapixels)"
 HD_TERMS = """ The crops are from freely licensed
 photographs: CC BY and CC BY-SA (among them CID22 and Wikimedia Commons), CC0, Unsplash and Pexels."""
 
@@ -174,6 +176,7 @@ def card(args, model, scores, rounds):
     )
     what = textwrap.fill(what, 120)
     head = "| | " + " | ".join(f"x{s}" for s in model.scales) + " |\n|---|" + "---|" * len(model.scales)
+    degraded = degraded_scores(model, args.eval / "Set14") if args.photo else ""
     rows = [
         f"| {test_set} | " + " | ".join(f"{r['psnr']:.2f} / {r['ssim']:.4f}" for r in by_scale.values()) + " |"
         for test_set, by_scale in scores.items()
@@ -188,12 +191,25 @@ def card(args, model, scores, rounds):
     return CARD.format(
         name=args.name,
         data=data,
+        degraded=degraded,
         what=what,
         scores="\n".join([head, *rows]),
         rounds=rounds,
         limits=limits,
         license=LICENSE,
     )
+
+
+def degraded_scores(model, images, qualities=(80, 60, 40)):
+    """Returns a table of PSNR on JPEGs, beside bicubic and the network that was trained on clean images."""
+    scale = model.scales[0]
+    clean = f"edsr_compact_x{scale}" if model.filters < 64 else f"edsr_liif_x{scale}"
+    lines = [f"| Set14, LR saved as JPEG of quality | bicubic | `{clean}` | this |", "|---|---|---|---|"]
+    for quality in qualities:
+        degradation = f"jpeg-{quality}"
+        row = [keras_edsr.evaluate(m, images, scale, degradation=degradation) for m in ("bicubic", clean, model)]
+        lines.append(f"| {quality} | " + " | ".join(f"{result['psnr']:.2f}" for result in row) + " |")
+    return "\n" + "\n".join(lines) + "\n"
 
 
 def training(config, history, run, begun_from, prepared_by, further):

@@ -20,6 +20,7 @@ NAMES = {
     "edsr_compact_x3": ("EDSR", (3,)),
     "edsr_compact_x4": ("EDSR", (4,)),
     "edsr_liif_x2": ("EDSR", (2,)),
+    "edsr_photo_x2": ("EDSR", (2,)),
     "mdsr_compact": ("MDSR", (2, 3, 4)),
 }
 EACH = [(name, scale) for name, (_, scales) in NAMES.items() for scale in scales]
@@ -124,6 +125,19 @@ def test_the_weights_are_clearly_better_than_bicubic(shared_data, name, scale):
     for mine, other in zip(ours["images"], bicubic["images"], strict=True):
         assert mine["psnr"] > other["psnr"] + 0.5
         assert mine["ssim"] > other["ssim"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "scale"), [pair for pair in EACH if "photo" in pair[0]])
+@pytest.mark.parametrize("quality", [40, 60, 80])
+def test_on_compressed_photographs_the_photo_networks_are_better(shared_data, name, scale, quality):
+    images, degradation = shared_data / "eval" / "Set14", f"jpeg-{quality}"
+    photo = keras_edsr.evaluate(name, images, scale, degradation=degradation)["psnr"]
+    clean = keras_edsr.evaluate(name.replace("photo", "compact"), images, scale, degradation=degradation)["psnr"]
+    bicubic = keras_edsr.evaluate("bicubic", images, scale, degradation=degradation)["psnr"]
+    print(f"{name} quality {quality}: {photo:.2f}, {clean:.2f}, {bicubic:.2f} dB")
+    assert photo > max(clean, bicubic) + 0.3
+    assert f"{photo:.2f}" in card(name)
 
 
 # === What they have not seen ===
