@@ -184,6 +184,49 @@ def test_a_maker_note_far_behind_moves_and_that_is_logged(caplog):
     assert any("the place of the maker note" in message for message in caplog.messages)
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    exif_descriptions(THUMBNAIL),
+    st.lists(st.tuples(st.integers(0, 300), st.binary(min_size=1, max_size=4)), min_size=1, max_size=8),
+    st.booleans(),
+)
+def test_damaged_exif_never_stops_a_picture_from_being_written(description, changes, big):
+    block = bytearray(write_exif(*description))
+    for at, value in changes:
+        block[at : at + len(value)] = value
+    picture = enlarged(decode_picture(source(bytes(block), "PNG"), "a.png"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiff_writing, "_LARGEST", 0 if big else 2**32)
+        for suffix in ("jpg", "png", "webp", "tif"):
+            data = encode_picture(picture, f"a.{suffix}")
+            assert decode_picture(data, "a").image.shape == (8, 12, 3)
+
+
+def test_directories_in_a_circle_end(caplog):
+    pointers = [(0x8769, 150), (0x8825, 150), (0xA005, 150)]
+    file = io.BytesIO()
+    extratags = [(tag - 1, 4, 1, at, True) for tag, at in pointers]
+    tifffile.imwrite(file, SMALL, photometric="rgb", metadata=None, extratags=extratags)
+    data = file.getvalue()
+    for tag, at in pointers:
+        data = data.replace(struct.pack("<HHLL", tag - 1, 4, 1, at), struct.pack("<HHLL", tag, 4, 1, 8))
+    picture = decode_picture(data, "a.tif")
+    np.testing.assert_array_equal(picture.image, SMALL)
+    assert read_exif(written_block(picture, "png"))[1].keys() >= {"first", "exif", "gps"}
+
+
+def test_values_that_overlap_do_not_fill_the_memory(caplog):
+    block = bytearray(200_000)
+    block[:8] = b"II*\0\x08\0\0\0"
+    rows = [struct.pack("<HHLL", 0xFE00 + tag, 7, 190_000, 8) for tag in range(400)]
+    sizes = [struct.pack("<HHLL", tag, 3, 1, value) for tag, value in [(0x100, 1), (0x101, 1), (0x111, 8), (0x117, 1)]]
+    block[8 : 8 + 2 + 12 * 404] = struct.pack("<H", 404) + b"".join([*sizes, *rows])
+    picture = decode_picture(bytes(block), "a.tif")
+    assert len(picture.exif) < 2**26 + 2**20  # the tags have 76 MB together
+    encode_picture(picture, "a.bmp")
+    assert "damaged tags of EXIF (0xff61, 0xff62, 0xff63, 0xff64, ...)" in caplog.messages[-1]
+
+
 @pytest.mark.parametrize("folder", ["exif_text_beyond_ascii", "exif_interop_dangling"])
 @pytest.mark.parametrize("suffix", [*HOLDS_EXIF, "tif"])
 def test_files_that_came_out_wrong_once(shared_faults, folder, suffix):

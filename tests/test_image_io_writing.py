@@ -214,7 +214,7 @@ def test_an_opaque_alpha_is_no_transparency(tmp_path, colour):
         ("a.bmp", Picture([GRAY], icc=SRGB), ["BMP cannot keep, and it is left out: the ICC profile."]),
         (
             "a.gif",
-            Picture([KINDS["RGBA"]]),
+            Picture([np.kron(np.arange(1024).reshape(32, 32)[..., None], [1, 2, 4, 1]).astype(np.uint8)]),
             [
                 "GIF holds 256 colors a frame (WebP or PNG keep all); "
                 "GIF's transparency is all or nothing (WebP or PNG keep it).",

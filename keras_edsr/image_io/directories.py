@@ -4,7 +4,7 @@ Reference: TIFF 6.0, section 2; EXIF 2.32, section 4.6.2; the BigTIFF design (li
 """
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 # Bytes of one value by type. 13 (IFD) is of TIFF's Technical Note 1, 129 (UTF-8) of EXIF 3.0, 16 to 18 of BigTIFF.
@@ -14,7 +14,7 @@ BYTE = 1
 EXIF, GPS, INTEROPERABILITY, SUB_DIRECTORIES = 0x8769, 0x8825, 0xA005, 0x014A
 
 _INTEGERS = {SHORT: "H", LONG: "L", SLONG: "l", 13: "L", LONG8: "Q", IFD8: "Q"}
-_MOST_BYTES = 2**28  # of one value: more is damage
+_MOST_BYTES = 2**26  # of one directory's values: more is damage
 
 
 HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF's
@@ -106,6 +106,13 @@ class Reader:
         """Returns the values of an entry of integers; none, if it is of another type."""
         kind = _INTEGERS.get(entry.type)
         return struct.unpack(f"{self.order}{entry.count}{kind}", self.value(entry)) if kind else ()
+
+    def readable(self, entry: Entry) -> tuple[int, ...]:
+        """Returns the values of an entry of integers; none, if they lead outside the data."""
+        try:
+            return self.integers(entry)
+        except ValueError:
+            return ()
 
     def inner(self, entries: list[Entry], tag: int) -> tuple[list[Entry], int] | None:
         """Returns the directory to which a tag leads; None if there is none, or it leads nowhere."""
@@ -205,14 +212,32 @@ def pack(order: str, kind: int, values: Sequence[int]) -> Value:
     return Value(kind, count, struct.pack(f"{order}{len(values)}{code}", *values))
 
 
-def copied(reader: Reader, entries: list[Entry]) -> Iterator[tuple[int, Value]]:
-    """Yields tags with values that do not depend on where they lay; what has an unknown type is left out."""
+def copied(reader: Reader, entries: list[Entry]) -> tuple[Directory, list[int]]:
+    """Takes tags with values that do not depend on where they lay.
+
+    Returns:
+        The tags; and the numbers of those that are damaged: of an unknown type, with values that lead outside the data,
+        or with more than any metadata has, together with those before them (they may overlap).
+    """
+    directory: Directory = {}
+    damaged = []
+    left = _MOST_BYTES
     for entry in entries:
-        if entry.type in SIZES:
-            content, kind = reader.value(entry), entry.type
-            if kind in (16, 17, 18):  # only BigTIFF has them
-                values = struct.unpack(f"{reader.order}{entry.count}Q", content)
-                if max(values, default=0) >= 2**32:
-                    continue
-                content, kind = struct.pack(f"{reader.order}{entry.count}L", *values), {17: SLONG}.get(kind, LONG)
-            yield entry.tag, Value(kind, entry.count, content)
+        left -= SIZES.get(entry.type, 0) * entry.count
+        try:
+            if entry.type not in SIZES or left < 0:
+                raise ValueError("its values cannot be read")
+            directory[entry.tag] = _copied(reader, entry)
+        except ValueError:
+            damaged.append(entry.tag)
+    return directory, damaged
+
+
+def _copied(reader: Reader, entry: Entry) -> Value:
+    content, kind = reader.value(entry), entry.type
+    if kind not in (16, 17, 18):
+        return Value(kind, entry.count, content)
+    values = struct.unpack(f"{reader.order}{entry.count}Q", content)  # only BigTIFF has them
+    if max(values, default=0) >= 2**32:
+        raise ValueError("a number has more than 32 bits")
+    return Value(SLONG if kind == 17 else LONG, entry.count, struct.pack(f"{reader.order}{entry.count}L", *values))

@@ -31,6 +31,7 @@ _EXIF_UUID = b"JpgTiffExif->JP2"
 _JFIF_UNITS: dict[int, Unit] = {1: "inch", 2: "centimeter"}
 _LONGEST_TEXT = 2**26
 
+_PIXELS = (b"IDAT", b"fdAT")
 # PNG's chunks that are read by others, are made anew, or say how the pixels were stored.
 _MADE_ANEW = {b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"iCCP"}
 _HINTS = {b"sBIT", b"hIST", b"iDOT"}  # to decoders of these very pixels
@@ -115,10 +116,17 @@ def _read_png(file: BinaryIO, found: Embedded) -> None:
     texts: list[tuple[bytes, bytes]] = []
     chunks: list[tuple[bytes, bytes]] = []
     lost: list[str] = []
-    photoshop = None
+    header = palette = b""
+    photoshop = background = None
     for chunk in chunks_of(file):
-        name, content = chunk.kind, b"" if chunk.kind in _MADE_ANEW else content_of(file, chunk)
-        if name == b"eXIf":
+        name, content = chunk.kind, b"" if chunk.kind in _PIXELS else content_of(file, chunk)
+        if name == b"IHDR":
+            header = content
+        elif name == b"PLTE":
+            palette = content
+        elif name == b"bKGD":
+            background = _background(content, header, palette)
+        elif name == b"eXIf":
             found.exif = content
         elif name == b"pHYs" and len(content) == 9:
             x, y, meter = struct.unpack(">LLB", content)
@@ -158,8 +166,22 @@ def _read_png(file: BinaryIO, found: Embedded) -> None:
         photoshop=photoshop,
         texts=tuple(texts),
         chunks=tuple(chunks),
+        background=background,
         lost=tuple(dict.fromkeys(lost)),
     )
+
+
+def _background(content: bytes, header: bytes, palette: bytes) -> tuple[float, ...] | None:
+    """Reads bKGD, which has the depth of the image, or a number of its palette (PNG, 11.3.4.1)."""
+    depth, color_type = header[8:10]
+    if color_type == 3:
+        number = content[0] if content else 256
+        color = palette[3 * number : 3 * number + 3]
+        return tuple(value / 255 for value in color) or None
+    count = 3 if color_type & 2 else 1
+    if len(content) != 2 * count:
+        return None
+    return tuple(value / (2**depth - 1) for value in struct.unpack(f">{count}H", content))
 
 
 def _read_jpeg(file: BinaryIO, found: Embedded) -> None:

@@ -4,6 +4,7 @@ An EXIF block is bytes that mean something where they lie: maker notes hold offs
 taken apart and written anew; the few values that must change are changed, and all else stays as it is.
 """
 
+import contextlib
 import struct
 from collections.abc import Mapping
 from fractions import Fraction
@@ -42,6 +43,7 @@ _DESCRIPTION = 0x010E
 _DESCRIPTIONS_OF_SIZE = {"": b'{"shape":', "ImageJ's description": b"ImageJ=", "OME-XML": b"<OME"}
 _FURTHEST_MAKER_NOTE = 2**15  # bytes before it that a block is filled up with, to keep its place
 _LONGEST_THUMBNAIL = 2**16
+_NAMED_TAGS = 4
 
 # Tags of the first directory that describe how a TIFF stores its pixels, not what they show.
 STORAGE = frozenset(
@@ -62,6 +64,7 @@ STORAGE = frozenset(
 )
 _PHOTOMETRIC, _YCBCR = 0x0106, 6
 _OF_YCBCR = (0x0211, 0x0212, 0x0213, 0x0214)  # coefficients, subsampling, ...
+_POINTERS = (EXIF, GPS, INTEROPERABILITY)
 # What does not fit pixels of another size, or is of others than those that are read.
 _OF_OTHER_PIXELS = {
     "raw data (CFA, DNG)": (*range(0x828D, 0x8290), *range(0xC612, 0xC7F0)),
@@ -157,7 +160,12 @@ def tree_of(exif: bytes) -> tuple[str, Directory, Directory | None, int | None]:
     """
     reader = Reader.of_bytes(_block(exif))
     entries, following = reader.directory(reader.first)
-    return reader.order, _tree(reader, entries), _thumbnail_at(reader, following), _place_of_maker_note(reader, entries)
+    return (
+        reader.order,
+        _tree(reader, entries)[0],
+        _thumbnail_at(reader, following),
+        _place_of_maker_note(reader, entries),
+    )
 
 
 def exif_of_tiff(reader: Reader) -> tuple[bytes | None, list[str]]:
@@ -177,7 +185,10 @@ def exif_of_tiff(reader: Reader) -> tuple[bytes | None, list[str]]:
     left = STORAGE.union(*_OF_OTHER_PIXELS.values(), (SUB_DIRECTORIES,))
     if any(entry.tag == _PHOTOMETRIC and reader.integers(entry) == (_YCBCR,) for entry in entries):
         left = left.union(_OF_YCBCR)  # of numbers that have become RGB
-    directory = _tree(reader, [entry for entry in entries if entry.tag not in left])
+    directory, damaged = _tree(reader, [entry for entry in entries if entry.tag not in left])
+    if damaged:
+        more = ", ..." if len(damaged) > _NAMED_TAGS else ""
+        lost.append(f"damaged tags of EXIF ({', '.join(f'{tag:#06x}' for tag in damaged[:_NAMED_TAGS])}{more})")
     lost += _without_description_of_size(directory)
     thumbnail = _thumbnail_within(reader, entries)
     if not directory and not thumbnail:
@@ -254,21 +265,27 @@ def _set_integers(block: bytearray, reader: Reader, entries: list[Entry], values
             struct.pack_into(f"{reader.order}HLL", block, entry.at + 2, kind, 1, value)
 
 
-def _tree(reader: Reader, entries: list[Entry]) -> Directory:
-    directory: Directory = dict(copied(reader, entries))
-    for tag in (EXIF, GPS, INTEROPERABILITY):
-        if tag in directory:
-            inner = reader.inner(entries, tag)
-            del directory[tag]
-            if inner:
-                directory[tag] = Value(LONG, 1, _tree(reader, [entry for entry in inner[0] if entry.tag != tag]))
-    return directory
+def _tree(reader: Reader, entries: list[Entry], within: tuple[int, ...] = _POINTERS) -> tuple[Directory, list[int]]:
+    """Reads a directory with those in it; only what belongs there is followed, for damage may lead in a circle.
+
+    Returns:
+        The directory, and the numbers of the tags that are damaged.
+    """
+    directory, damaged = copied(reader, [entry for entry in entries if entry.tag not in _POINTERS])
+    for tag in within:
+        if inner := reader.inner(entries, tag):
+            content, wrong = _tree(reader, inner[0], (INTEROPERABILITY,) if tag == EXIF else ())
+            directory[tag] = Value(LONG, 1, content)
+            damaged += wrong
+    return directory, damaged
 
 
 def _place_of_maker_note(reader: Reader, entries: list[Entry]) -> int | None:
+    """Returns where a maker note lies; None if there is none, or it is short or cannot be read."""
     for entry in (reader.inner(entries, EXIF) or ([], 0))[0]:
-        if entry.tag == MAKER_NOTE and len(reader.value(entry)) > len(entry.field):
-            return reader.offset(entry)
+        if entry.tag == MAKER_NOTE:
+            with contextlib.suppress(ValueError):
+                return reader.offset(entry) if len(reader.value(entry)) > len(entry.field) else None
     return None
 
 
@@ -276,7 +293,7 @@ def _thumbnail_within(reader: Reader, entries: list[Entry]) -> Directory | None:
     """Of the directories beside the first, that of an EXIF thumbnail, as `encode_tiff` writes it there."""
     for entry in entries:
         if entry.tag == SUB_DIRECTORIES:
-            for offset in reader.integers(entry)[:16]:
+            for offset in reader.readable(entry)[:16]:
                 thumbnail = _thumbnail_at(reader, offset)
                 if thumbnail and _THUMBNAIL in thumbnail:
                     return thumbnail
@@ -289,7 +306,7 @@ def _thumbnail_at(reader: Reader, offset: int) -> Directory | None:
         return None
     try:
         entries, _ = reader.directory(offset)
-        directory = _tree(reader, entries)
+        directory, _ = _tree(reader, entries)
         tags = {entry.tag: entry for entry in entries}
         for places, lengths in ((_THUMBNAIL, _THUMBNAIL_LENGTH), (_STRIPS, _STRIP_LENGTHS)):
             if places not in tags:

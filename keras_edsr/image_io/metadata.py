@@ -60,6 +60,7 @@ class Metadata:
         comments: A JPEG's or GIF's comments.
         texts: A PNG's text chunks: name (tEXt, zTXt or iTXt) and content.
         chunks: A PNG's other chunks that stay true of another size: name and content.
+        background: A PNG's color to show it on, gray or RGB, each in [0, 1].
         lost: Names of what was in the file and could not be kept by reading it.
     """
 
@@ -71,4 +72,5 @@ class Metadata:
     comments: tuple[bytes, ...] = ()
     texts: tuple[tuple[bytes, bytes], ...] = ()
     chunks: tuple[tuple[bytes, bytes], ...] = ()
+    background: tuple[float, ...] | None = None
     lost: tuple[str, ...] = ()

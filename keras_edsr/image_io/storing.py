@@ -78,6 +78,8 @@ def stored_in(name: str, picture: Picture) -> Stored:
         stored.chunks += _chunks_of(stored, picture)
     elif picture.metadata.chunks:
         stored.lost += [f"PNG's {kind.decode('latin-1')}" for kind in dict(picture.metadata.chunks)]
+    if picture.metadata.background and name != "PNG":
+        stored.lost.append("the background color")
     stored.lost += picture.metadata.lost
     return stored
 
@@ -204,6 +206,13 @@ def _chunks_of(stored: Stored, picture: Picture) -> list[tuple[bytes, bytes]]:
     if stored.density:
         x, y = int(stored.density.x), int(stored.density.y)
         chunks.append((b"pHYs", struct.pack(">LLB", x, y, 1 if stored.density.unit else 0)))
+    if background := picture.metadata.background:
+        if picture.is_gray and len(set(background)) > 1:
+            stored.lost.append("the background color, which is not gray")
+        else:
+            most, count = 2**picture.bit_depth - 1, 1 if picture.is_gray else 3
+            values = (background * 3)[:count] if len(background) == 1 else background[:count]
+            chunks.append((b"bKGD", struct.pack(f">{count}H", *(round(value * most) for value in values))))
     if stored.xmp:
         chunks.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + stored.xmp))
     return chunks

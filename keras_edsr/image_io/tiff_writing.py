@@ -98,7 +98,7 @@ def _begin_of(exif: bytes | None, big: bool) -> tuple[str, bytes, Directory, lis
     if not thumbnail:
         return reader.order, block, first, [], {}
     # In EXIF it is the second of a chain; in a TIFF that would be another page.
-    before = [place for entry in kept if entry.tag == SUB_DIRECTORIES for place in reader.integers(entry)]
+    before = [place for entry in kept if entry.tag == SUB_DIRECTORIES for place in reader.readable(entry)]
     return reader.order, block, first, [*before, thumbnail], {}
 
 

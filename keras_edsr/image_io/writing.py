@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from PIL import Image
 
 from ..files import atomic_file, follow_link
 from .color import srgb_pixels
@@ -141,12 +142,18 @@ def _fitted(picture: Picture, file_format: Format, path: Path) -> tuple[Picture,
 
 
 def _lost_in_gif(picture: Picture) -> Iterator[str]:
-    if not picture.is_gray:
+    if not picture.is_gray and any(_has_many_colors(frame) for frame in picture.frames):
         yield "GIF holds 256 colors a frame (WebP or PNG keep all)"
     if picture.has_alpha and any(((f[..., -1] > 0) & (f[..., -1] < 255)).any() for f in picture.frames):
         yield "GIF's transparency is all or nothing (WebP or PNG keep it)"
     if any(duration % 10 for duration in picture.durations):
         yield "GIF counts hundredths of a second, to which the frames' durations are rounded"
+
+
+def _has_many_colors(frame: np.ndarray) -> bool:
+    """Whether a frame has more than GIF holds, of which one is for what is transparent."""
+    most = 256 if frame.shape[2] == 3 else 255
+    return Image.fromarray(np.ascontiguousarray(frame[..., :3])).getcolors(most) is None
 
 
 def _color(frame: np.ndarray) -> np.ndarray:
