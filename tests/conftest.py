@@ -3,11 +3,9 @@ import os
 from pathlib import Path
 
 import pytest
+from places import SHARED_DATA, SHARED_FAULTS
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-SHARED_DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-SHARED_FAULTS = SHARED_DATA.with_name("faults")
 
 
 @pytest.fixture(scope="session", autouse=True)

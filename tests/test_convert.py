@@ -4,21 +4,20 @@ import json
 import logging
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from places import TORCH_CHECKPOINTS
 
 from keras_edsr import EDSR, MDSR, cli
 from keras_edsr.checkpoints.reader import read_file
 from keras_edsr.convert import convert
 
-GOLDEN = Path(__file__).parent / "golden" / "torch_checkpoints"
-OUTPUTS = np.load(GOLDEN / "outputs.npz")
-PICTURE = np.array(Image.open(GOLDEN / "picture.png"))
+OUTPUTS = np.load(TORCH_CHECKPOINTS / "outputs.npz")
+PICTURE = np.array(Image.open(TORCH_CHECKPOINTS / "picture.png"))
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +32,7 @@ def logger():
 def keras_file(tmp_path_factory):
     """The golden EDSR x2 as .keras."""
     path = tmp_path_factory.mktemp("models") / "edsr_x2.keras"
-    convert(GOLDEN / "edsr_x2.pt", path)
+    convert(TORCH_CHECKPOINTS / "edsr_x2.pt", path)
     return path
 
 
@@ -59,14 +58,14 @@ def tensors(path):
 
 @pytest.mark.parametrize("name", ["edsr_x2.pt", "edsr_x3_legacy.pt", "edsr_x3.safetensors", "edsr_x4_basicsr.pth"])
 def test_a_keras_file_gives_what_pytorch_gives(name, tmp_path):
-    convert(GOLDEN / name, tmp_path / "m.keras")
+    convert(TORCH_CHECKPOINTS / name, tmp_path / "m.keras")
     model = keras.saving.load_model(tmp_path / "m.keras")
     sr = model.predict(PICTURE[None].astype(np.float32), verbose=0)[0]
     np.testing.assert_allclose(sr, OUTPUTS[name], atol=1e-3)
 
 
 def test_mdsr_gives_what_pytorch_gives(tmp_path):
-    convert(GOLDEN / "mdsr.pt", tmp_path / "m.keras")
+    convert(TORCH_CHECKPOINTS / "mdsr.pt", tmp_path / "m.keras")
     results = keras.saving.load_model(tmp_path / "m.keras").predict(PICTURE[None].astype(np.float32), verbose=0)
     for scale in (2, 3, 4):
         np.testing.assert_allclose(results[f"x{scale}"][0], OUTPUTS[f"mdsr.pt:x{scale}"], atol=1e-3)
@@ -75,7 +74,7 @@ def test_mdsr_gives_what_pytorch_gives(tmp_path):
 @pytest.mark.parametrize(("layout", "name"), [(None, "back.pt"), ("edsr-pytorch", "back.pth"), ("basicsr", "back.pth")])
 def test_there_and_back_is_the_same_to_the_bit(keras_file, tmp_path, layout, name):
     convert(keras_file, tmp_path / name, layout=layout)
-    expected, found = tensors(GOLDEN / "edsr_x2.pt"), tensors(tmp_path / name)
+    expected, found = tensors(TORCH_CHECKPOINTS / "edsr_x2.pt"), tensors(tmp_path / name)
     if layout == "basicsr":
         assert ("params" in read_file(tmp_path / name).tree, "conv_last.bias" in found) == (True, True)
         renamed = {
@@ -93,7 +92,7 @@ def test_there_and_back_is_the_same_to_the_bit(keras_file, tmp_path, layout, nam
 
 
 def test_residual_scaling_may_be_given(tmp_path):
-    convert(GOLDEN / "edsr_x2.pt", tmp_path / "m.keras", residual_scaling=0.1)
+    convert(TORCH_CHECKPOINTS / "edsr_x2.pt", tmp_path / "m.keras", residual_scaling=0.1)
     assert keras.saving.load_model(tmp_path / "m.keras").residual_scaling == 0.1
 
 
@@ -114,7 +113,7 @@ def test_a_scaling_for_a_keras_file_is_refused(keras_file, tmp_path):
 
 @pytest.mark.parametrize("target", ["m.keras", "m.pt"])
 def test_a_target_is_replaced_only_when_asked_and_read_first(keras_file, tmp_path, target):
-    source = keras_file if target == "m.pt" else GOLDEN / "edsr_x2.pt"
+    source = keras_file if target == "m.pt" else TORCH_CHECKPOINTS / "edsr_x2.pt"
     (tmp_path / target).write_text("mine")
     with pytest.raises(ValueError, match="it exists already"):
         convert(tmp_path / f"gone{source.suffix}", tmp_path / target)
@@ -134,7 +133,7 @@ def test_a_source_that_fails_leaves_the_target(tmp_path):
 
 @pytest.mark.parametrize("target", ["gone/m.keras", "gone/m.pt"])
 def test_a_target_that_cannot_be_written_is_refused(keras_file, tmp_path, target):
-    source = keras_file if target.endswith(".pt") else GOLDEN / "edsr_x2.pt"
+    source = keras_file if target.endswith(".pt") else TORCH_CHECKPOINTS / "edsr_x2.pt"
     with pytest.raises(ValueError, match="Cannot write"):
         convert(source, tmp_path / target)
     assert list(tmp_path.iterdir()) == []
@@ -150,7 +149,7 @@ def test_another_keras_model_has_no_place_in_pytorchs_files(tmp_path):
 
 
 def test_the_command_prints_the_target_and_says_what_it_found(tmp_path):
-    result = run("convert", GOLDEN / "edsr_x3_legacy.pt", tmp_path / "m.keras")
+    result = run("convert", TORCH_CHECKPOINTS / "edsr_x3_legacy.pt", tmp_path / "m.keras")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'm.keras'}\n")
     assert "read as EDSR(scale=3, num_blocks=2, filters=8)" in result.stderr
     assert "residual_scaling=1.0, as published" in result.stderr
@@ -158,7 +157,7 @@ def test_the_command_prints_the_target_and_says_what_it_found(tmp_path):
 
 
 def test_the_commands_options_arrive(tmp_path):
-    words = ["convert", GOLDEN / "edsr_x2.pt", tmp_path / "m.keras"]
+    words = ["convert", TORCH_CHECKPOINTS / "edsr_x2.pt", tmp_path / "m.keras"]
     assert run(*words, "--residual-scaling", 0.5, "--layout", "super-image").exit_code == 0
     model = keras.saving.load_model(tmp_path / "m.keras")
     assert (model.residual_scaling, model.get_config()["mean"]) == (0.5, (0.0, 0.0, 0.0))
@@ -202,10 +201,12 @@ def test_info_tells_of_a_file(keras_file):
 
 @pytest.mark.parametrize("name", ["edsr_x2.pt", "mdsr_legacy.pt", "edsr_x3.safetensors"])
 def test_info_prints_one_json_object(name):
-    result = run("info", GOLDEN / name, "--json")
+    result = run("info", TORCH_CHECKPOINTS / name, "--json")
     about = json.loads(result.stdout)
     assert about["family"] == ("MDSR" if name.startswith("mdsr") else "EDSR")
-    assert about["parameters"] == sum(v.size for key, v in tensors(GOLDEN / name).items() if "mean" not in key)
+    assert about["parameters"] == sum(
+        v.size for key, v in tensors(TORCH_CHECKPOINTS / name).items() if "mean" not in key
+    )
 
 
 def test_info_lists_the_presets(weights):
@@ -245,7 +246,7 @@ def test_the_list_of_presets_does_not_import_tensorflow():
 
 
 @pytest.mark.parametrize(
-    ("word", "message"), [("edsr_x5", "edsr_x5 is neither a preset nor a file"), (GOLDEN, "neither")]
+    ("word", "message"), [("edsr_x5", "edsr_x5 is neither a preset nor a file"), (TORCH_CHECKPOINTS, "neither")]
 )
 def test_info_refuses_in_one_line(word, message):
     assert_fails(run("info", word), message)

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import keras
 import pytest
 import tensorflow as tf
+from cli_calls import run
 from PIL import Image
 from runs import TINY, arguments, photo, write_photos
-from test_cli import run
 
 import keras_edsr
 
