@@ -23,7 +23,7 @@ def renamed_argument(old: str, new: str) -> Callable[[_Function], _Function]:
     """Lets a function take the keyword argument `old` for `new`.
 
     Raises:
-        TypeError: When the function is called with both.
+        TypeError: If the caller passes both.
     """
 
     def decorate(function: _Function) -> _Function:

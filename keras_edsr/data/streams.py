@@ -52,7 +52,8 @@ def random_patches(
 
     Raises:
         ValueError: If an argument is not valid, or `ds` does not have whole images.
-        tf.errors.InvalidArgumentError: If, while iterating, an image is smaller than a patch or LR and HR do not match.
+        tf.errors.InvalidArgumentError: If an image is smaller than a patch, or LR and HR do not match; raised while
+            iterating.
     """
     import tensorflow as tf
 

@@ -52,3 +52,17 @@ def test_every_option_has_a_group_and_a_help_with_its_default(name):
         assert option.help.endswith("."), option.help
         if not (option.required or option.is_flag):
             assert option.show_default or "Default: " in option.help, option.name
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_gets_a_script_that_completes(shell, monkeypatch):
+    monkeypatch.setenv("_KERAS_EDSR_COMPLETE", f"{shell}_source")
+    shown = CliRunner().invoke(cli.main, prog_name="keras-edsr").output
+    assert f"_KERAS_EDSR_COMPLETE={shell}_complete" in shown
+
+
+def test_a_choice_is_completed(monkeypatch):
+    for name, value in {"COMP_WORDS": "keras-edsr upscale --runtime n", "COMP_CWORD": "3"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("_KERAS_EDSR_COMPLETE", "bash_complete")
+    assert CliRunner().invoke(cli.main, prog_name="keras-edsr").output == "plain,ncnn\n"
