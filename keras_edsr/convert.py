@@ -3,10 +3,7 @@
 import os
 from pathlib import Path
 
-from .checkpoints import SUFFIXES
-from .models import load_keras, load_torch, save_keras, save_torch
-
-_WRITTEN = (".pt", ".pth")
+from .checkpoints import SUFFIXES, read_keras, write_torch
 
 
 def convert(
@@ -19,9 +16,11 @@ def convert(
 ) -> None:
     """Converts a PyTorch checkpoint to a .keras file, or a .keras file to a PyTorch checkpoint, by the suffixes.
 
+    TensorFlow is imported for a .keras file to write, not for one to read.
+
     Args:
         source: Path of a .pt, .pth or .safetensors file, as `load_torch` takes it; or of a .keras file.
-        target: Path of the .keras file, or of the .pt or .pth file, to write.
+        target: Path of the .keras file, or of the .pt, .pth or .safetensors file, to write.
         layout: Layout of the tensors' names, as in `load_torch` or `save_torch`.
         residual_scaling: As in `load_torch`; a .keras file contains it.
         overwrite: Boolean, whether an existing target may be replaced.
@@ -32,9 +31,9 @@ def convert(
     """
     source, target = Path(source), Path(target)
     pair = (source.suffix, target.suffix)
-    if not (pair[0] in SUFFIXES and pair[1] == ".keras") and not (pair[0] == ".keras" and pair[1] in _WRITTEN):
+    if not (pair[0] in SUFFIXES and pair[1] == ".keras") and not (pair[0] == ".keras" and pair[1] in SUFFIXES):
         raise ValueError(
-            f"A {', '.join(SUFFIXES)} file becomes a .keras file, and a .keras file a {' or '.join(_WRITTEN)} file. "
+            f"A {', '.join(SUFFIXES)} file becomes a .keras file, and a .keras file one of them. "
             f"Received: {source} and {target}."
         )
     if pair[0] == ".keras" and residual_scaling is not None:
@@ -42,6 +41,8 @@ def convert(
     if target.exists() and not overwrite:  # checked first, because reading takes time
         raise ValueError(f"Cannot write {target}: it exists already; it is replaced only with `overwrite`.")
     if pair[0] == ".keras":
-        save_torch(load_keras(source), target, layout=layout or "edsr-pytorch", overwrite=overwrite)
-    else:
-        save_keras(load_torch(source, layout=layout, residual_scaling=residual_scaling), target, overwrite=overwrite)
+        write_torch(target, *read_keras(source), layout or "edsr-pytorch", overwrite=overwrite)
+        return
+    from .models import load_torch, save_keras
+
+    save_keras(load_torch(source, layout=layout, residual_scaling=residual_scaling), target, overwrite=overwrite)

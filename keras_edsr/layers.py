@@ -1,15 +1,14 @@
 """The three layers that EDSR and MDSR are made of."""
 
 import math
-import numbers
 
 import keras
 import tensorflow as tf
 from keras import layers, ops
 
 from .image_ops import DIV2K_MEAN
-
-SCALES = (2, 3, 4, 8)
+from .network.checks import check_positive, check_scale
+from .network.graph import stages
 
 
 def convolution(filters, in_channels, kernel_size=3, **kwargs):
@@ -34,33 +33,6 @@ def convolution(filters, in_channels, kernel_size=3, **kwargs):
         bias_initializer=keras.initializers.RandomUniform(-bound, bound),
         **kwargs,
     )
-
-
-def check_scale(scale):
-    """Returns `scale`, or raises a ValueError when no sub-pixel upsampler exists for it."""
-    if not isinstance(scale, numbers.Integral) or scale not in SCALES:
-        raise ValueError(
-            f"`scale` must be one of {SCALES}. Received: scale={scale!r}. "
-            "For other factors, upscale more and use `imresize`."
-        )
-    return int(scale)
-
-
-def check_image_shape(image_shape):
-    """Returns `image_shape` as a tuple, or raises a ValueError when it is no (height, width, channels)."""
-    if not isinstance(image_shape, tuple | list) or len(image_shape) != 3:
-        raise ValueError(
-            "`image_shape` must be (height, width, channels), such as (None, None, 3). "
-            f"Received: image_shape={image_shape!r}."
-        )
-    return (*image_shape[:2], check_positive("image_shape[2]", image_shape[2]))
-
-
-def check_positive(name, value):
-    """Returns `value`, or raises a ValueError when it is no positive integer."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}.")
-    return int(value)
 
 
 @keras.saving.register_keras_serializable(package="keras_edsr")
@@ -196,7 +168,7 @@ class SubpixelUpsample(layers.Layer):
         self.scale = check_scale(scale)
         self.filters = check_positive("filters", filters)
         self.kernel_size = kernel_size
-        self.stages = (3,) if self.scale == 3 else (2,) * (self.scale.bit_length() - 1)
+        self.stages = stages(self.scale)
         self.convs = [
             convolution(
                 self.filters * factor**2,

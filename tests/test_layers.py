@@ -13,11 +13,9 @@ from keras_edsr.layers import (
     MeanShift,
     ScaledResBlock,
     SubpixelUpsample,
-    check_image_shape,
-    check_positive,
-    check_scale,
     convolution,
 )
+from keras_edsr.network.checks import check_image_shape, check_positive, check_scale
 
 # Every argument of each layer, away from its default.
 CONFIGS = {

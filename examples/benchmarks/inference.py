@@ -194,7 +194,7 @@ def prepare_keras(folder, scale, num_blocks, filters):
     model = keras_edsr.EDSR(scale, num_blocks, filters, residual_scaling=1.0)
     model.save(folder / "model.keras")
     (folder / "ncnn").mkdir()
-    for name, content in ncnn_files(ncnn_networks(model), "model").items():
+    for name, content in ncnn_files(ncnn_networks(model.network, model.get_arrays()), "model").items():
         (folder / "ncnn" / name).write_bytes(content)
 
 

@@ -1,18 +1,21 @@
-"""PyTorch's files of EDSR and MDSR: read without trusting them, recognised, written. No Keras model is made here."""
+"""Files of weights <-> (Network, arrays): PyTorch's of EDSR and MDSR, read without trusting them, and Keras'."""
 
-from .description import Description, describe, open_checkpoint, published_scaling
-from .layouts import LAYOUTS, Network
+from .description import Description, describe, open_checkpoint
+from .files import SUFFIXES, read, read_torch, write_torch
+from .keras_files import ForeignModelError, read_keras
+from .layouts import LAYOUTS
 from .tensors import CheckpointError
-
-SUFFIXES = (".pt", ".pth", ".safetensors")
 
 __all__ = [
     "LAYOUTS",
     "SUFFIXES",
     "CheckpointError",
     "Description",
-    "Network",
+    "ForeignModelError",
     "describe",
     "open_checkpoint",
-    "published_scaling",
+    "read",
+    "read_keras",
+    "read_torch",
+    "write_torch",
 ]

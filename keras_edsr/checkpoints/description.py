@@ -1,4 +1,4 @@
-"""What a checkpoint is: detected from its tensors, its name and what lies beside it, and said in sentences."""
+"""What a checkpoint is: detected from its tensors, its name and what lies beside it, and told in sentences."""
 
 import hashlib
 import json
@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..network import Network
 from .detect import check, detect, find_state
-from .layouts import LAYOUTS, MEAN_NAMES, Network
+from .layouts import LAYOUTS, MEAN_NAMES
 from .means import read_mean
 from .reader import Content, naming, read_file
 from .tensors import CheckpointError, Tensor
@@ -27,43 +28,27 @@ class Description:
     """What a checkpoint is, and what was concluded about it.
 
     Attributes:
-        file_format: "torch", "torch-legacy" (before PyTorch 1.6) or "safetensors".
+        network: The network. No file holds its residual scaling; `notes` says where that is from.
         layout: "edsr-pytorch" (torchSR's too), "basicsr" or "super-image".
-        family: "EDSR" or "MDSR".
-        scales: The scales; one for EDSR.
-        num_blocks: Residual blocks in the body.
-        filters: Channels of the body.
-        channels: Of the images.
-        residual_scaling: Factor on a block's branch; no file holds it, `notes` says where it is from.
-        mean: One float per channel in 0..255, or None for the mean of DIV2K.
+        file_format: "torch", "torch-legacy" (before PyTorch 1.6) or "safetensors".
         value_range: 255, or 1 when the file's network takes images in 0..1. The Keras model takes 0..255 in any case.
         dtype: Of the tensors, such as "float32"; several are joined by "+".
-        parameters: How many weights there are, the mean's not counted.
-        halo: LR pixels of context that a tile needs on each side.
         notes: What was concluded, a sentence each.
         warnings: What may be wrong with it, a sentence each.
     """
 
-    file_format: str
+    network: Network
     layout: str
-    family: str
-    scales: tuple[int, ...]
-    num_blocks: int
-    filters: int
-    channels: int
-    residual_scaling: float
-    mean: tuple[float, ...] | None
+    file_format: str
     value_range: int
     dtype: str
-    parameters: int
-    halo: int
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
 
 def open_checkpoint(
     path: Path, layout: str | None = None, residual_scaling: float | None = None
-) -> tuple[Network, dict[str, Tensor], Description]:
+) -> tuple[dict[str, Tensor], Description]:
     """Reads a checkpoint, finds out what it is, and makes sure that every tensor has its place.
 
     Args:
@@ -72,7 +57,7 @@ def open_checkpoint(
         residual_scaling: Factor on a block's branch, or None for the published one.
 
     Returns:
-        The network, its tensors by name, and what there is to say about them.
+        The tensors by name, and what there is to say about them.
 
     Raises:
         CheckpointError: The file is refused; half a line, for `reader.naming` to begin.
@@ -81,41 +66,33 @@ def open_checkpoint(
         raise CheckpointError(f"`layout` must be one of {LAYOUTS}. Received: layout={layout!r}")
     content = read_file(path)
     state, where = find_state(content.tree)
-    network = detect(state, layout)
+    network, found = detect(state, layout)
     notes = []
     config = _super_image_config(path)
-    if layout is None and (network.family, network.layout) == ("EDSR", "edsr-pytorch") and not _official_hash(path):
+    if layout is None and (network.family, found) == ("EDSR", "edsr-pytorch") and not _official_hash(path):
         if config is not None:
-            network = replace(network, layout="super-image")
+            found = "super-image"
             notes.append("taken for super-image's by its name or the config.json beside it")
         elif MEAN_NAMES[0] in state:
             notes.append("super-image's weights have the same names; for those give layout='super-image'")
-    check(state, network)
+    check(state, network, found)
     # Views may share their storage, but a network has no two weights in one place: nothing is larger than its file.
     if sum(tensor.nbytes for tensor in state.values()) > len(content.data):
         raise CheckpointError("its tensors overlap: together they are larger than the file")
     inside = f", under {' '.join(where)}" if where else ""
-    scaling, scaling_note = _choose_scaling(network, residual_scaling, config or {})
-    mean, value_range, mean_note = _choose_mean(network, state)
-    notes = [f"read as {network} with the names of {network.layout}{inside}", *notes, scaling_note, mean_note]
+    scaling, scaling_note = _choose_scaling(network, found, residual_scaling, config or {})
+    mean, value_range, mean_note = _choose_mean(network, found, state)
+    notes = [f"read as {network} with the names of {found}{inside}", *notes, scaling_note, mean_note]
     description = Description(
+        network=replace(network, residual_scaling=scaling, mean=mean),
+        layout=found,
         file_format=content.file_format,
-        layout=network.layout,
-        family=network.family,
-        scales=network.scales,
-        num_blocks=network.num_blocks,
-        filters=network.filters,
-        channels=network.channels,
-        residual_scaling=scaling,
-        mean=mean,
         value_range=value_range,
         dtype="+".join(sorted({tensor.dtype for tensor in state.values()})),
-        parameters=network.parameters,
-        halo=network.halo,
         notes=tuple(notes),
         warnings=tuple(_warnings(content, state, path)),
     )
-    return network, state, description
+    return state, description
 
 
 def describe(path: str | os.PathLike, *, layout: str | None = None) -> Description:
@@ -129,27 +106,23 @@ def describe(path: str | os.PathLike, *, layout: str | None = None) -> Descripti
         CheckpointError: The file is refused; one line that names it.
     """
     with naming(Path(path)):
-        return open_checkpoint(Path(path), layout)[2]
+        return open_checkpoint(Path(path), layout)[1]
 
 
-def published_scaling(network: Network) -> float:
-    """Returns the factor on a block's branch with which networks of this size were published."""
-    # The official port does not pass its res_scale to MDSR's blocks (facts 2).
-    return 0.1 if network.family == "EDSR" and network.filters == 256 else 1.0
-
-
-def _choose_scaling(network: Network, given: float | None, config: dict[str, Any]) -> tuple[float, str]:
+def _choose_scaling(network: Network, layout: str, given: float | None, config: dict[str, Any]) -> tuple[float, str]:
     if given is not None:
         value, source = float(given), "as given"
-    elif network.layout == "super-image" and type(config.get("res_scale")) in (int, float):
+    elif layout == "super-image" and type(config.get("res_scale")) in (int, float):
         value, source = float(config["res_scale"]), "from the config.json beside the file"
     else:
-        value, source = published_scaling(network), f"as published for {network.family} of {network.filters} filters"
+        value, source = network.residual_scaling, f"as published for {network.family} of {network.filters} filters"
     return value, f"residual_scaling={value}, {source}; the file does not hold it"
 
 
-def _choose_mean(network: Network, state: Mapping[str, Tensor]) -> tuple[tuple[float, ...] | None, int, str]:
-    if network.layout == "super-image":
+def _choose_mean(
+    network: Network, layout: str, state: Mapping[str, Tensor]
+) -> tuple[tuple[float, ...] | None, int, str]:
+    if layout == "super-image":
         return (0.0,) * network.channels, 1, "runs on 0..1 without the mean, so the mean in the file is not used"
     mean = read_mean(state, network)
     if mean is None:

@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .layouts import LAYOUTS, MEAN_NAMES, Network
+from ..network import Network
+from ..network.checks import SCALES
+from .layouts import LAYOUTS, MEAN_NAMES, shapes
 from .pickles import shown
 from .tensors import CheckpointError, Tensor
 
@@ -115,7 +117,7 @@ _OTHERS = {
 }
 
 
-def detect(state: Mapping[str, Tensor], layout: str | None = None) -> Network:
+def detect(state: Mapping[str, Tensor], layout: str | None = None) -> tuple[Network, str]:
     """Tells what a state dict is from names and shapes.
 
     Args:
@@ -123,7 +125,8 @@ def detect(state: Mapping[str, Tensor], layout: str | None = None) -> Network:
         layout: One of `LAYOUTS`, when it is known. "super-image" has the names of "edsr-pytorch" and is never found.
 
     Returns:
-        The network. Whether every tensor fits it, `check` says.
+        The network, with the default residual scaling and mean, and the layout. Whether every tensor fits it, `check`
+        tells.
 
     Raises:
         CheckpointError: It is no EDSR or MDSR (named, where it is known), or of another layout than `layout`.
@@ -133,10 +136,10 @@ def detect(state: Mapping[str, Tensor], layout: str | None = None) -> Network:
             raise CheckpointError(f"it is {network}, not EDSR or MDSR")
     if "conv_first.weight" in state and "conv_after_body.weight" in state:
         family, found = "EDSR", "basicsr"
-    elif "head.0.weight" in state and "tail.0.0.weight" in state:
-        family, found = "EDSR", "edsr-pytorch"
     elif "head.0.weight" in state and "tail.0.weight" in state and "upsample.0.0.weight" in state:
         family, found = "MDSR", "edsr-pytorch"
+    elif "head.0.weight" in state and not {"tail.0.weight", "tail.1.weight", "tail.0.0.weight"}.isdisjoint(state):
+        family, found = "EDSR", "edsr-pytorch"
     else:
         raise CheckpointError(
             f"it is no EDSR or MDSR of a known layout ({', '.join(LAYOUTS)}); "
@@ -145,12 +148,13 @@ def detect(state: Mapping[str, Tensor], layout: str | None = None) -> Network:
     layout = layout or found
     if layout != found and (layout, family, found) != ("super-image", "EDSR", "edsr-pytorch"):
         raise CheckpointError(f"it is {family} with the names of {found}, not of {layout}")
-    return _measure(state, family, layout)
+    return _measure(state, family, layout), layout
 
 
 def _measure(state: Mapping[str, Tensor], family: str, layout: str) -> Network:
     basicsr = layout == "basicsr"
     filters, channels = _shape(state, "conv_first.weight" if basicsr else "head.0.weight")[:2]
+    upsampler = "subpixel"
     if basicsr:
         num_blocks = 1 + max(_numbers(state, r"body\.(\d+)\.conv1\.weight"), default=-1)
         scales = [_scale(state, "upsample", filters)]
@@ -161,12 +165,15 @@ def _measure(state: Mapping[str, Tensor], family: str, layout: str) -> Network:
         parts = ["tail.0"]
         if family == "MDSR":
             parts = [f"upsample.{i}" for i in sorted(_numbers(state, r"upsample\.(\d+)\.0\.weight"))]
-        scales = [_scale(state, part, filters) for part in parts]
+        if family == "EDSR" and "tail.0.weight" in state:
+            upsampler, scales = "direct", [_direct_scale(state, channels)]
+        else:
+            scales = [_scale(state, part, filters) for part in parts]
     if num_blocks < 1:
         raise CheckpointError(f"it is {family} without residual blocks")
     if len(set(scales)) < len(scales):
         raise CheckpointError(f"it has one scale twice: {scales}")
-    return Network(family, layout, tuple(scales), num_blocks, filters, channels)
+    return Network(family, tuple(scales), num_blocks, filters, image_shape=(None, None, channels), upsampler=upsampler)
 
 
 def _numbers(state: Mapping[str, Tensor], pattern: str) -> set[int]:
@@ -183,6 +190,8 @@ def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
 
 def _scale(state: Mapping[str, Tensor], part: str, filters: int) -> int:
     stages = len(_numbers(state, rf"{re.escape(part)}\.(\d+)\.weight"))
+    if not stages and not any(name.startswith(f"{part}.") for name in state):
+        return 1  # as both codes build it: an upsampler without layers
     rows = _shape(state, f"{part}.0.weight")[0] if f"{part}.0.weight" in state else 0
     if rows == 9 * filters and stages == 1:
         return 3
@@ -194,7 +203,15 @@ def _scale(state: Mapping[str, Tensor], part: str, filters: int) -> int:
     )
 
 
-def check(state: Mapping[str, Tensor], network: Network) -> None:
+def _direct_scale(state: Mapping[str, Tensor], channels: int) -> int:
+    rows = _shape(state, "tail.0.weight")[0]
+    scale = next((scale for scale in (1, *SCALES) if channels * scale**2 == rows), None)
+    if scale is None:
+        raise CheckpointError(f"its last convolution, tail.0, makes {rows} channels: of {channels}, no scale has that")
+    return scale
+
+
+def check(state: Mapping[str, Tensor], network: Network, layout: str) -> None:
     """Makes sure that a state dict has each tensor of a network once, and no other.
 
     The four tensors of the mean may be there, or not.
@@ -202,30 +219,33 @@ def check(state: Mapping[str, Tensor], network: Network) -> None:
     Raises:
         CheckpointError: It has not: what is missing, what is left over, what has another shape, and what would fit.
     """
-    shapes = network.shapes()
-    if network.layout != "basicsr" and not set(MEAN_NAMES).isdisjoint(state):
+    expected = shapes(network, layout)
+    count = len(expected)
+    if layout != "basicsr" and not set(MEAN_NAMES).isdisjoint(state):
         channels = network.channels
         for name in MEAN_NAMES:
-            shapes[name] = (channels, channels, 1, 1) if name.endswith("weight") else (channels,)
-    missing = [name for name in shapes if name not in state]
-    extra = [name for name in state if name not in shapes]
-    odd = {name: state[name].shape for name in shapes if name in state and state[name].shape != shapes[name]}
+            expected[name] = (channels, channels, 1, 1) if name.endswith("weight") else (channels,)
+    missing = [name for name in expected if name not in state]
+    extra = [name for name in state if name not in expected]
+    odd = {name: state[name].shape for name in expected if name in state and state[name].shape != expected[name]}
     if not (missing or extra or odd):
         return
     complaints = {
         "in the network, not in the file": listed(missing),
         "in the file, not in the network": listed(extra),
         "of another shape": ", ".join(
-            f"{name} has {shape} and must have {shapes[name]}" for name, shape in list(odd.items())[:5]
+            f"{name} has {shape} and must have {expected[name]}" for name, shape in list(odd.items())[:5]
         ),
     }
     counts = (len(missing), len(extra), len(odd))
     listing = "; ".join(
-        f"{what} ({count}): {names}" for (what, names), count in zip(complaints.items(), counts, strict=True) if count
+        f"{what} ({amount}): {names}"
+        for (what, names), amount in zip(complaints.items(), counts, strict=True)
+        if amount
     )
     raise CheckpointError(
-        f"by its names it is {network} in the layout {network.layout}, but its tensors do not fit that: {listing}. "
-        f"What would fit is exactly the {len(network.shapes())} tensors of that network, with or without the "
+        f"by its names it is {network} in the layout {layout}, but its tensors do not fit that: {listing}. "
+        f"What would fit is exactly the {count} tensors of that network, with or without the "
         f"{len(MEAN_NAMES)} of the mean" + _hint(network, missing, extra)
     )
 

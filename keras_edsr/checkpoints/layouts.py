@@ -1,127 +1,89 @@
 """How the published codes name the tensors of EDSR and MDSR (facts of each: its repository's state dict)."""
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from ..image_ops import DIV2K_MEAN
+from ..network import Convolve, Network
+from ..network import convolutions as convolutions_by_path
+from .tensors import CheckpointError
 
 LAYOUTS = ("edsr-pytorch", "basicsr", "super-image")
+WRITABLE = LAYOUTS[:2]
 
 MEAN_NAMES = ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias")
 
+# The parts of a network in the order of its state dict.
+_ORDER = ("head", "pre", "body", "upsample", "tail")
 
-@dataclass(frozen=True)
-class Convolution:
-    """One convolution, in Keras' names and PyTorch's shapes.
 
-    Attributes:
-        layer: The Keras layer that has it, such as "body_3".
-        index: Which of that layer's convolutions it is.
-        shape: Of its PyTorch kernel, `(out, in, height, width)`.
-        shuffle: The factor of the pixel shuffle that follows; 1 where none does.
+def convolutions(network: Network, layout: str) -> dict[str, Convolve]:
+    """Returns every convolution of a network by the name that a layout gives it, in the order of the state dict."""
+    name = _name_basicsr if layout == "basicsr" else _name_edsr_pytorch
+    by_path = convolutions_by_path(network)
+    ordered = sorted(by_path, key=lambda path: _ORDER.index(path.partition("/")[0].partition("_")[0]))
+    return {name(network, *_split(path)): by_path[path] for path in ordered}
+
+
+def shapes(network: Network, layout: str) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of every tensor that a file of a network has; the means', which it may lack, not among them."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, convolution in convolutions(network, layout).items():
+        height, width, ins, out = convolution.shape
+        found[f"{name}.weight"] = (out, ins, height, width)
+        found[f"{name}.bias"] = (out,)
+    return found
+
+
+def check_layout(network: Network, layout: str) -> None:
+    """Makes sure that a layout has a place for a network; for the mean, see `means`.
+
+    Raises:
+        CheckpointError: It does not; half a line.
     """
-
-    layer: str
-    index: int
-    shape: tuple[int, int, int, int]
-    shuffle: int = 1
-
-
-@dataclass(frozen=True)
-class Network:
-    """What a state dict is, as far as names and shapes tell. Residual scaling and mean are not among them.
-
-    Attributes:
-        family: "EDSR" or "MDSR".
-        layout: One of `LAYOUTS`.
-        scales: The scales, in the order of the file.
-        num_blocks: Residual blocks in the body.
-        filters: Channels of the body.
-        channels: Of the images.
-    """
-
-    family: str
-    layout: str
-    scales: tuple[int, ...]
-    num_blocks: int
-    filters: int
-    channels: int = 3
-
-    def __str__(self) -> str:
-        scales = f"scale={self.scales[0]}" if self.family == "EDSR" else f"scales={self.scales}"
-        return f"{self.family}({scales}, num_blocks={self.num_blocks}, filters={self.filters})"
-
-    @property
-    def parameters(self) -> int:
-        """How many weights it has, the mean's not counted."""
-        return sum(math.prod(shape) for shape in self.shapes().values())
-
-    @property
-    def halo(self) -> int:
-        """LR pixels of context that a tile needs on each side, as the Keras models have it."""
-        return 2 * self.num_blocks + (4 if self.family == "EDSR" else 12)
-
-    def convolutions(self) -> dict[str, Convolution]:
-        """Every convolution of the network, by the name that the layout gives it."""
-        named = _name_basicsr(self) if self.layout == "basicsr" else _name_edsr_pytorch(self)
-        return dict(named)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every tensor that a file of this network has; the means', which it may lack, not among them."""
-        shapes: dict[str, tuple[int, ...]] = {}
-        for name, convolution in self.convolutions().items():
-            shapes[f"{name}.weight"] = convolution.shape
-            shapes[f"{name}.bias"] = convolution.shape[:1]
-        return shapes
+    if network.family == "MDSR" and layout == "basicsr":
+        raise CheckpointError("BasicSR has no MDSR; use the layout edsr-pytorch")
+    if network.upsampler == "direct" and layout == "basicsr":
+        raise CheckpointError("BasicSR's EDSR has no direct upsampler; use the layout edsr-pytorch")
+    if not network.shared_tail and len(network.scales) > 1:
+        raise CheckpointError("EDSR-PyTorch's MDSR has one last convolution for all scales, this model one for each")
+    if network.family == "MDSR" and network.residual_scaling != 1:
+        raise CheckpointError(
+            f"EDSR-PyTorch's MDSR does not scale its residuals, this model by {network.residual_scaling}"
+        )
+    is_div2k = all(abs(a - b) <= 1e-4 for a, b in zip(network.shift, DIV2K_MEAN, strict=False))  # but for rounding
+    if layout == "basicsr" and (network.channels != 3 or not is_div2k):
+        raise CheckpointError(
+            "BasicSR's files hold no mean, and its networks take that of DIV2K. "
+            f"This model's is {network.mean}; use the layout edsr-pytorch"
+        )
 
 
-def _head(net: Network) -> Convolution:
-    return Convolution("head", 0, (net.filters, net.channels, 3, 3))
+def _split(path: str) -> tuple[str, int]:
+    """A path such as "body_3/conv_2" as the layer and the index of its convolution, from 0 on."""
+    layer, _, number = path.partition("/conv_")
+    return layer, int(number or 1) - 1
 
 
-def _inner(net: Network, layer: str, index: int = 0, kernel_size: int = 3) -> Convolution:
-    return Convolution(layer, index, (net.filters, net.filters, kernel_size, kernel_size))
-
-
-def _upsample(net: Network, layer: str, scale: int) -> Iterator[Convolution]:
-    stages = (3,) if scale == 3 else (2,) * (scale.bit_length() - 1)
-    for index, factor in enumerate(stages):
-        yield Convolution(layer, index, (net.filters * factor**2, net.filters, 3, 3), factor)
-
-
-def _tail(net: Network) -> Convolution:
-    return Convolution("tail", 0, (net.channels, net.filters, 3, 3))
-
-
-def _name_edsr_pytorch(net: Network) -> Iterator[tuple[str, Convolution]]:
+def _name_edsr_pytorch(network: Network, layer: str, index: int) -> str:
     # nn.Sequential counts the layers without weights too: a ReLU or a PixelShuffle lies between the convolutions.
-    yield "head.0", _head(net)
-    if net.family == "MDSR":
-        for i, scale in enumerate(net.scales):
-            for block in range(2):
-                for half in range(2):
-                    conv = _inner(net, f"pre_x{scale}_{block}", half, kernel_size=5)
-                    yield f"pre_process.{i}.{block}.body.{2 * half}", conv
-    for block in range(net.num_blocks):
-        for half in range(2):
-            yield f"body.{block}.body.{2 * half}", _inner(net, f"body_{block}", half)
-    yield f"body.{net.num_blocks}", _inner(net, "body_conv")
-    if net.family == "EDSR":
-        for stage, conv in enumerate(_upsample(net, "upsample", net.scales[0])):
-            yield f"tail.0.{2 * stage}", conv
-        yield "tail.1", _tail(net)
-        return
-    for i, scale in enumerate(net.scales):
-        for stage, conv in enumerate(_upsample(net, f"upsample_x{scale}", scale)):
-            yield f"upsample.{i}.{2 * stage}", conv
-    yield "tail.0", _tail(net)
+    part, *rest = layer.split("_")
+    if part == "head":
+        return "head.0"
+    if layer == "body_conv":
+        return f"body.{network.num_blocks}"
+    if part == "body":
+        return f"body.{rest[0]}.body.{2 * index}"
+    if part == "tail":
+        has_upsampler = network.family == "EDSR" and network.upsampler == "subpixel"
+        return "tail.1" if has_upsampler else "tail.0"
+    if network.family == "EDSR":
+        return f"tail.0.{2 * index}"
+    place = network.scales.index(int(rest[0][1:]))
+    if part == "upsample":
+        return f"upsample.{place}.{2 * index}"
+    return f"pre_process.{place}.{rest[1]}.body.{2 * index}"
 
 
-def _name_basicsr(net: Network) -> Iterator[tuple[str, Convolution]]:
-    yield "conv_first", _head(net)
-    for block in range(net.num_blocks):
-        for half in range(2):
-            yield f"body.{block}.conv{half + 1}", _inner(net, f"body_{block}", half)
-    yield "conv_after_body", _inner(net, "body_conv")
-    for stage, conv in enumerate(_upsample(net, "upsample", net.scales[0])):
-        yield f"upsample.{2 * stage}", conv
-    yield "conv_last", _tail(net)
+def _name_basicsr(network: Network, layer: str, index: int) -> str:
+    if layer.startswith("body_") and layer != "body_conv":
+        return f"body.{layer.removeprefix('body_')}.conv{index + 1}"
+    named = {"head": "conv_first", "body_conv": "conv_after_body", "tail": "conv_last"}
+    return named.get(layer, f"upsample.{2 * index}")

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..image_ops import DIV2K_MEAN, channel_mean
-from .layouts import MEAN_NAMES, Network
+from ..network import Network
+from .layouts import MEAN_NAMES
 from .tensors import CheckpointError, Tensor, read_weights
 
 
@@ -45,8 +46,3 @@ def stored_mean(mean: Sequence[float] | None, channels: int) -> NDArray[np.float
         # PyTorch multiplied in float32: the last bit differs from that of 0.4371 * 255 rounded.
         return np.float32(255) * (np.array(DIV2K_MEAN) / 255).astype(np.float32)
     return np.array(channel_mean(channels) if mean is None else mean, np.float32)
-
-
-def is_div2k(mean: Sequence[float] | None) -> bool:
-    """Whether a model's mean is that of DIV2K, but for rounding."""
-    return np.allclose(stored_mean(mean, 3), stored_mean(None, 3), rtol=0, atol=1e-4)

@@ -34,7 +34,8 @@ def convert(source, target, **options):
     Checkpoints end in .pt or .pth; the command also reads .safetensors. It does not need torch. It writes to standard
     error which network and layout it found.
     """
-    import_tensorflow()
+    if str(target).endswith(".keras"):
+        import_tensorflow()
     from ..convert import convert as run
 
     run(source, target, **options)

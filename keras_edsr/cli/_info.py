@@ -5,7 +5,6 @@ import json
 import click
 
 from ._help import Command, option
-from ._shared import import_tensorflow
 
 
 @click.command(
@@ -29,7 +28,6 @@ def info(model, as_json):
     from ..presets import weights_folder
 
     if model is not None:
-        import_tensorflow()
         from ..info.describe import describe
 
         about = describe(model)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..presets import Official, find_file, locate, preset_names, read_config, weights_folder
+from ..presets import Official, find_file, locate, preset_names, read_network, weights_folder
 from ..runtimes import open_runtime
 
 logger = logging.getLogger("keras_edsr")
@@ -62,8 +62,7 @@ def _preset(name: str) -> Choice | None:
     if isinstance(found, Official):
         return Choice(name, name, found.network.scales) if find_file(found) else None
     try:
-        config = read_config(Path(found or name))["config"]
-        return Choice(name, name, (config["scale"],) if "scale" in config else tuple(config["scales"]))
-    except (ValueError, KeyError, TypeError) as error:
+        return Choice(name, name, read_network(Path(found or name)).scales)
+    except ValueError as error:
         logger.warning("Skipping the preset %s: %s", name, error)
         return None

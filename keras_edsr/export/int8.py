@@ -18,7 +18,6 @@ Of 37.59 dB on Set5, edsr_compact_x2 loses 0.11 dB so (calibrated on Kodak's 24)
 import os
 from collections.abc import Callable, Iterable, Iterator
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -26,7 +25,8 @@ from numpy.typing import NDArray
 from ..image_io import find_images, read_image
 from ..image_ops import PEAK
 from ..imresize import imresize
-from ..runtimes.about import About
+from ..network import Add, Arrays, Convolve, Network, Shift, as_arrays, operations, weights
+from ..network.graph import INPUT
 
 IMAGES = 64
 CROP_SIZE = 64  # LR pixels
@@ -40,16 +40,16 @@ Mark = Callable[[str, tf.Tensor], tf.Tensor]
 # === Calibration ===
 
 
-def find_ranges(model: keras.Model, about: About, crops: Iterable[NDArray[np.float32]]) -> dict[int, Ranges]:
-    """Runs the network on images and returns the range of each of its tensors, by scale.
+def find_ranges(network: Network, arrays: Arrays, crops: Iterable[NDArray[np.float32]]) -> dict[int, Ranges]:
+    """Runs a network on images and returns the range of each of its results, by scale.
 
     Args:
-        model: An `EDSR`, an `MDSR` or a branch, of float32.
-        about: What `about_model` says of it.
+        network: The network.
+        arrays: Its weights.
         crops: As `calibration_crops` yields.
     """
     crops = list(crops)
-    return {scale: _find_ranges(model, about, scale, crops) for scale in about.scales}
+    return {scale: _find_ranges(network, arrays, scale, crops) for scale in network.scales}
 
 
 def calibration_crops(folder: str | os.PathLike, channels: int) -> Iterator[NDArray[np.float32]]:
@@ -76,8 +76,8 @@ def calibration_crops(folder: str | os.PathLike, channels: int) -> Iterator[NDAr
                 yield crop[..., [c % crop.shape[-1] for c in range(channels)]].astype(np.float32)
 
 
-def _find_ranges(model, about, scale, crops):
-    @tf.function(input_signature=[tf.TensorSpec([None, None, about.channels])], autograph=False)
+def _find_ranges(network, arrays, scale, crops):
+    @tf.function(input_signature=[tf.TensorSpec([None, None, network.channels])], autograph=False)
     def run(crop):
         found = {}
 
@@ -87,7 +87,7 @@ def _find_ranges(model, about, scale, crops):
             found[name] = tf.stack([tf.reduce_min(values), tf.reduce_max(values)]) if _is_skip(name) else values[::step]
             return x
 
-        network(model, about, scale, crop[None], record)
+        run_network(network, arrays, scale, crop[None], record)
         return found
 
     found: dict[str, list] = {}
@@ -127,8 +127,8 @@ def _best_range(values):
 # === Channels of like ranges ===
 
 
-def balanced(model: keras.Model, about: About, crops: Iterable[NDArray[np.float32]]) -> keras.Model:
-    """Returns the same network with the channels of its trunk closer to one range.
+def balanced(network: Network, arrays: Arrays, crops: Iterable[NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """Returns weights of the same network with the channels of its trunk closer to one range.
 
     The trunk is what the head writes, each block adds to and the upsampler reads. There is no activation on it, so a
     channel may be any number of times as large, if what writes it makes it so and what reads it divides by that (Nagel
@@ -136,134 +136,119 @@ def balanced(model: keras.Model, about: About, crops: Iterable[NDArray[np.float3
     number is the square root of what would make all equal: beyond that the kernels' steps become too large.
 
     Args:
-        model: An `EDSR`, an `MDSR` or a branch, of float32; it is left as it is.
-        about: What `about_model` says of it.
+        network: The network.
+        arrays: Its weights, which are left as they are.
         crops: As `calibration_crops` yields.
     """
-    largest = _largest_on_trunk(model, about, crops)
+    largest = _largest_on_trunk(network, arrays, crops)
     largest = np.maximum(largest, largest.max() / 100)  # a channel without values has no range
     factor = np.sqrt(largest.max() / largest)
-    result = keras.models.clone_model(model)
-    result.set_weights(model.get_weights())
-    for layer in result.layers:
-        if layer.name == "head":
-            _scale(layer, writes=factor)
-        elif layer.name == "body_conv":
-            _scale(layer, reads=factor, writes=factor)
-        elif layer.name.startswith(("body_", "pre_")):
-            _scale(layer.conv_1, reads=factor)
-            _scale(layer.conv_2, writes=factor)
-        elif layer.name.startswith("upsample"):
-            _scale(layer.convs[0], reads=factor)
-    return result
+    result = dict(arrays)
+    for scale in network.scales:
+        trunk = _trunk(network, scale)
+        made = operations(network, scale)
+        added = {name for operation in made if isinstance(operation, Add) for name in operation.inputs}
+        for operation in made:
+            if isinstance(operation, Convolve):
+                kernel, bias = (arrays[f"{operation.path}/{name}"] for name in ("kernel", "bias"))
+                if trunk.issuperset(operation.inputs):
+                    kernel = kernel / factor[:, None]
+                if operation.name == "head" or operation.name in added:
+                    kernel, bias = kernel * factor, bias * factor
+                result[f"{operation.path}/kernel"], result[f"{operation.path}/bias"] = kernel, bias
+    return as_arrays(result)
 
 
-def _largest_on_trunk(model, about, crops):
+def _trunk(network, scale):
+    """The names of the results that are the trunk: what the head makes, and each sum."""
+    return {"head", *(operation.name for operation in operations(network, scale) if isinstance(operation, Add))}
+
+
+def _largest_on_trunk(network, arrays, crops):
     """The largest absolute value of each of the trunk's channels."""
-    found = []
+    found: list[tf.Tensor] = []
 
-    def record(name, x):
-        if "/" not in name and name.startswith(("head", "pre_", "body_", "skip")) and name != "body_conv":
-            found.append(tf.reduce_max(tf.abs(x), axis=(0, 1, 2)))
-        return x
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None, about.channels])], autograph=False)
+    @tf.function(input_signature=[tf.TensorSpec([None, None, network.channels])], autograph=False)
     def run(crop):
         found.clear()
-        for scale in about.scales:
-            network(model, about, scale, crop[None], record)
+        for scale in network.scales:
+            trunk = _trunk(network, scale)
+
+            def record(name, x, trunk=trunk):
+                if name in trunk:
+                    found.append(tf.reduce_max(tf.abs(x), axis=(0, 1, 2)))
+                return x
+
+            run_network(network, arrays, scale, crop[None], record)
         return tf.reduce_max(tf.stack(found), axis=0)
 
     return np.max([run(crop).numpy() for crop in crops], axis=0)
 
 
-def _scale(conv, reads=1.0, writes=1.0):
-    """Divides what a convolution reads by a factor for each channel, and multiplies what it writes."""
-    kernel, bias = _weights(conv)
-    conv.kernel.assign(kernel / np.reshape(reads, (-1, 1)) * writes)
-    conv.bias.assign(bias * writes)
-
-
 # === The network ===
 
 
-def rounded_network(model: keras.Model, about: About, scale: int, ranges: Ranges) -> Callable[[tf.Tensor], tf.Tensor]:
+def rounded_network(network: Network, arrays: Arrays, scale: int, ranges: Ranges) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the function `(1, h, w, c)` to `(1, s*h, s*w, c)` that rounds to the ranges of `find_ranges`."""
-    middle = _middle(model)
-    known = {**ranges, "lr": (0.0, PEAK), "centred": (-middle, PEAK - middle), "sr": (0.0, PEAK)}
+    middle = _middle(network)
+    last = [one for one in operations(network, scale) if isinstance(one, Convolve)][-1].name
+    known = {**ranges, INPUT: (0.0, PEAK), "sub_mean": (-middle, PEAK - middle), last: (0.0, PEAK)}
 
     def fake(name, x):
         return tf.quantization.fake_quant_with_min_max_args(x, *known[name])
 
-    return lambda lr: network(model, about, scale, lr, fake, _rounded_kernel)
+    return lambda lr: run_network(network, arrays, scale, lr, fake, _rounded_kernel)
 
 
-def network(
-    model: keras.Model,
-    about: About,
+def run_network(
+    network: Network,
+    arrays: Arrays,
     scale: int,
     x: tf.Tensor,
     mark: Mark,
     kernel_of: Callable[[NDArray], tf.Tensor] = tf.constant,
 ) -> tf.Tensor:
-    """One scale of a model, on images `(n, h, w, c)` in 0..255.
+    """One scale of a network, on images `(n, h, w, c)` in 0..255.
 
     Args:
-        model: The model.
-        about: What `about_model` says of it.
+        network: The network.
+        arrays: Its weights.
         scale: Integer.
         x: The images.
         mark: Function of a name and a tensor that is in 8 bits between two operations; its result is used instead.
         kernel_of: Function of each kernel; its result is used instead.
     """
-    names = {layer.name for layer in model.layers}
-
-    def layer(name):
-        """An MDSR has some of its layers once per scale, under names that end in it."""
-        return model.get_layer(f"{name}_x{scale}" if f"{name}_x{scale}" in names else name)
-
-    def conv(x, kernel, bias):
-        return tf.nn.bias_add(tf.nn.conv2d(x, kernel_of(kernel), 1, "SAME"), bias)
-
-    def block(name, x):
-        own = model.get_layer(name)
-        y = mark(f"{name}/conv_1", tf.nn.relu(conv(x, *_weights(own.conv_1))))
-        kernel, bias = (array * np.float32(own.residual_scaling) for array in _weights(own.conv_2))
-        y = mark(f"{name}/conv_2", conv(y, kernel, bias))
-        return mark(name, x + y)
-
-    middle = _middle(model)
-    mean = np.array(model.get_layer("sub_mean").mean, np.float32)
-    x = tf.pad(mark("lr", x), [[0, 0], [0, 0], [0, 0], [0, 1]], constant_values=PEAK)
-    x = mark("centred", x - middle)
-    kernel, bias = _weights(layer("head"))
-    rest = np.einsum("hwio,i->hwo", kernel, (middle - mean) / (PEAK - middle))
-    kernel = np.concatenate([kernel, rest[:, :, None].astype(np.float32)], axis=2)
-    x = mark("head", conv(x, kernel, bias))
-    for i in range(2 if about.family == "mdsr" else 0):
-        x = block(f"pre_x{scale}_{i}", x)
-    skip = x
-    for i in range(about.num_blocks):
-        x = block(f"body_{i}", x)
-    x = mark("body_conv", conv(x, *_weights(layer("body_conv"))))
-    x = mark("skip", x + skip)
-    upsample = layer("upsample")
-    for i, (convolution, factor) in enumerate(zip(upsample.convs, upsample.stages, strict=True)):
-        x = mark(f"upsample_{i}", conv(x, *_weights(convolution)))
-        x = tf.nn.depth_to_space(x, factor)
-    kernel, bias = _weights(layer("tail"))
-    return mark("sr", conv(x, kernel, bias + mean))  # nothing is padded after it: the bias may have the mean
+    results = {INPUT: mark(INPUT, x)}
+    for operation in operations(network, scale):
+        x, *others = (results[name] for name in operation.inputs)
+        if isinstance(operation, Shift):
+            x = tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, 1]], constant_values=PEAK)
+            x = mark(operation.name, x - _middle(network))
+        elif isinstance(operation, Convolve):
+            kernel, bias = weights(operation, arrays)
+            if x.shape[-1] > kernel.shape[2]:
+                kernel = _with_white(network, kernel)
+            x = tf.nn.conv2d(x, kernel_of(kernel.astype(np.float32)), 1, "SAME")
+            x = tf.nn.bias_add(x, bias.astype(np.float32))
+            x = mark(operation.name, tf.nn.relu(x) if operation.relu else x)
+        elif isinstance(operation, Add):
+            x = mark(operation.name, x + others[0])
+        else:
+            x = tf.nn.depth_to_space(x, operation.factor)
+        results[operation.name] = x
+    return x
 
 
-def _middle(model):
+def _with_white(network, kernel):
+    """The head's kernel for the image less the middle, and the white channel that the rest of the mean comes from."""
+    middle = _middle(network)
+    rest = np.einsum("hwio,i->hwo", kernel, (middle - np.array(network.shift)) / (PEAK - middle))
+    return np.concatenate([kernel, rest[:, :, None]], axis=2)
+
+
+def _middle(network):
     """The whole number that is subtracted from the image."""
-    mean = np.array(model.get_layer("sub_mean").mean)
-    return float(np.clip(np.rint(mean.mean()), 0, PEAK - 1))
-
-
-def _weights(conv):
-    with tf.init_scope():  # as constants, also while a graph is traced
-        return [np.asarray(weight, np.float32) for weight in conv.weights]
+    return float(np.clip(np.rint(np.mean(network.shift)), 0, PEAK - 1))
 
 
 def _rounded_kernel(kernel):

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import keras
 
-from ..runtimes.about import about_model
 from ..runtimes.ncnn import is_installed
-from ..runtimes.ncnn_cache import is_ncnn
-from ..runtimes.ncnn_format import ncnn_files, ncnn_networks
+from ..runtimes.ncnn_format import is_ncnn, ncnn_files, ncnn_networks
+from .model import in_float32, network_of
 from .target import whole_target
 from .verify import check_export
-from .weights import in_float32
 
 # Winograd's sums are 1e-3 of a grey level off, which may round to the next one.
 _TOLERANCE = 1
@@ -38,15 +36,14 @@ def export_ncnn(model: keras.Model, folder: str | os.PathLike, *, overwrite: boo
             model; one line. Nothing is left then.
     """
     target = Path(folder)
-    about = about_model(model)
+    network, arrays = network_of(model)
     if not is_installed():
         raise ValueError("A model of ncnn is run again when it is written: pip install 'keras-edsr[ncnn]'")
     with whole_target(target, overwrite, is_ncnn) as part:
-        model = in_float32(model)
         part.mkdir()
-        for name, content in ncnn_files(ncnn_networks(model), _stem(target, about.scales)).items():
+        for name, content in ncnn_files(ncnn_networks(network, arrays), _stem(target, network.scales)).items():
             (part / name).write_bytes(content)
-        check_export(part, model, tolerance=_TOLERANCE)
+        check_export(part, in_float32(model), tolerance=_TOLERANCE)
     return target
 
 

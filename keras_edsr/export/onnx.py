@@ -8,11 +8,13 @@ import keras
 import numpy as np
 
 from .._version import __version__
-from ..runtimes.about import KEY, About, about_model
+from ..network import About, Add, Arrays, Convolve, Network, Shift, operations, weights
+from ..network.about import KEY
+from ..network.graph import COMMON, INPUT
 from ..runtimes.onnx import is_installed
+from .model import in_float32, network_of
 from .target import whole_target
 from .verify import check_export
-from .weights import in_float32
 
 OPSET = 13  # of 2020; nothing newer is needed, so that older programs can load it
 _IR_VERSION = 7  # the one that came with that opset
@@ -46,31 +48,28 @@ def export_onnx(model: keras.Model, path: str | os.PathLike, *, overwrite: bool 
     target = Path(path)
     if target.suffix != ".onnx":
         raise ValueError(f"Cannot write {target}: an ONNX file must end in .onnx.")
-    about = about_model(model)
+    network, arrays = network_of(model)
     if not is_installed():
         raise ValueError("Writing .onnx files, and running them again, needs onnx: pip install 'keras-edsr[onnx]'")
     with whole_target(target, overwrite) as part:
-        model = in_float32(model)
-        part.write_bytes(make_onnx(model, about).SerializeToString())
-        check_export(part, model, tolerance=_TOLERANCE)
+        part.write_bytes(make_onnx(network, arrays).SerializeToString())
+        check_export(part, in_float32(model), tolerance=_TOLERANCE)
     return target
 
 
-def make_onnx(model: keras.Model, about: About) -> Any:
-    """Makes the `onnx.ModelProto` of a model.
+def make_onnx(network: Network, arrays: Arrays) -> Any:
+    """Makes the `onnx.ModelProto` of a network.
 
     Args:
-        model: An `EDSR`, an `MDSR` or a branch, of float32.
-        about: What `about_model` says of it.
+        network: The network.
+        arrays: Its weights.
     """
     import onnx
 
     graph = _Graph(onnx)
-    mean = np.array(model.get_layer("sub_mean").mean)
-    x = graph.add("sub_mean", "lr", graph.constant("sub_mean/mean", -mean[:, None, None]))  # padding comes after it
-    features = graph.convolution("head", x, *_weights(model.get_layer("head")))
-    for scale in about.scales:
-        _add_scale(graph, model, about, scale, features, mean)
+    for scale in network.scales:
+        _add_scale(graph, network, arrays, scale)
+    about = About.of(network)
     made = onnx.helper.make_model(
         graph.finish(about),
         opset_imports=[onnx.helper.make_opsetid("", OPSET)],
@@ -83,45 +82,29 @@ def make_onnx(model: keras.Model, about: About) -> Any:
     return made
 
 
-def _add_scale(graph, model, about, scale, x, mean):
-    """One scale's branch from the head's features on; the weights that scales share are written once."""
-    names = {layer.name for layer in model.layers}
-
-    def own(name):
-        """An MDSR has some of its layers once per scale, under names that end in it."""
-        return f"{name}_x{scale}" if f"{name}_x{scale}" in names else name
-
-    at = f"x{scale}/"
-    for i in range(2 if about.family == "mdsr" else 0):
-        x = _residual_block(graph, at, f"pre_x{scale}_{i}", x, model)
-    skip = x
-    for i in range(about.num_blocks):
-        x = _residual_block(graph, at, f"body_{i}", x, model)
-    x = graph.convolution("body_conv", x, *_weights(model.get_layer("body_conv")), at=at)
-    x = graph.add(f"{at}skip", x, skip)
-    name = own("upsample")
-    upsample = model.get_layer(name)
-    for i, (conv, factor) in enumerate(zip(upsample.convs, upsample.stages, strict=True), start=1):
-        x = graph.convolution(f"{name}/conv_{i}", x, *_weights(conv), at=at)
-        x = graph.depth_to_space(f"{at}shuffle_{i}", x, factor)
-    name = own("tail")
-    kernel, bias = _weights(model.get_layer(name))
-    x = graph.convolution(name, x, kernel, bias + mean, at=at)  # nothing is padded after it: the bias may have the mean
-    graph.output(x, f"x{scale}")
-
-
-def _residual_block(graph, at, name, x, model):
-    block = model.get_layer(name)
-    y = graph.convolution(f"{name}/conv_1", x, *_weights(block.conv_1), at=at, relu=True)
-    kernel, bias = (array * block.residual_scaling for array in _weights(block.conv_2))
-    y = graph.convolution(f"{name}/conv_2", y, kernel, bias, at=at)
-    return graph.add(f"{at}{name}", x, y)
-
-
-def _weights(conv):
-    """Kernel (out, in, height, width) and bias, in double precision until they are written."""
-    kernel, bias = (np.asarray(weight).astype(np.float64) for weight in conv.weights)
-    return kernel.transpose(3, 2, 0, 1), bias
+def _add_scale(graph, network, arrays, scale):
+    """One scale's operations; what scales share, weights and the first results, is written once."""
+    made = operations(network, scale)
+    names = {INPUT: INPUT}
+    for operation in made:
+        name = operation.name if operation.name in COMMON else f"x{scale}/{operation.name}"
+        inputs = [names[taken] for taken in operation.inputs]
+        names[operation.name] = name
+        if name in COMMON and scale != network.scales[0]:
+            continue
+        if isinstance(operation, Shift):
+            offsets = np.array(operation.offsets)[:, None, None]
+            graph.add(name, *inputs, graph.constant(f"{name}/mean", offsets))
+        elif isinstance(operation, Convolve):
+            kernel, bias = weights(operation, arrays)
+            names[operation.name] = graph.convolution(
+                name, *inputs, operation.path, kernel.transpose(3, 2, 0, 1), bias, relu=operation.relu
+            )
+        elif isinstance(operation, Add):
+            graph.add(name, *inputs)
+        else:
+            graph.depth_to_space(name, *inputs, operation.factor)
+    graph.output(names[made[-1].name], f"x{scale}")
 
 
 class _Graph:
@@ -138,13 +121,13 @@ class _Graph:
             self._constants[name] = self._onnx.numpy_helper.from_array(np.asarray(array, np.float32), name)
         return name
 
-    def convolution(self, name, x, kernel, bias, *, at="", relu=False):
-        """Zero-padded to keep the size; `at` sets apart the results of weights that are used more than once."""
-        weights = [self.constant(f"{name}/kernel", kernel), self.constant(f"{name}/bias", bias)]
+    def convolution(self, name, x, path, kernel, bias, *, relu=False):
+        """Zero-padded to keep the size; `path` names the weights, which may be used more than once."""
+        constants = [self.constant(f"{path}/kernel", kernel), self.constant(f"{path}/bias", bias)]
         height, width = kernel.shape[2:]
         pads = [height // 2, width // 2] * 2
-        x = self._append("Conv", f"{at}{name}", [x, *weights], kernel_shape=[height, width], pads=pads)
-        return self._append("Relu", f"{at}{name}/relu", [x]) if relu else x
+        x = self._append("Conv", name, [x, *constants], kernel_shape=[height, width], pads=pads)
+        return self._append("Relu", f"{name}/relu", [x]) if relu else x
 
     def add(self, name, x, y):
         return self._append("Add", name, [x, y])

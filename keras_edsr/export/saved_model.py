@@ -16,9 +16,10 @@ import tensorflow as tf
 
 from .._version import __version__
 from ..files import reason
+from ..network.about import FORMAT
 from ..renaming import renamed_argument
 from ..runtimes import open_runtime
-from ..runtimes.saved_model import ABOUT, FORMAT
+from ..runtimes.saved_model import ABOUT
 from .signatures import build_module
 from .target import whole_target
 from .verify import check_export, read_photo

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from ..image_ops import NUM_DIHEDRAL, PEAK
+from ..runtimes.keras_model import branch_functions
 
 OK = "ok"
 UNREADABLE = "unreadable: not a PNG or JPEG image, or a damaged one"
@@ -41,10 +42,8 @@ def build_module(
     signatures: dict[str, Any] = {}
     module = tf.Module()
     module.weights = [weight.value for weight in model.weights]  # what a module does not have, is not saved
-    outputs = model.output if isinstance(model.output, dict) else {f"x{model.scale}": model.output}
     channels = model.image_shape[-1]
-    for scale in model.scales:
-        network = keras.Function(model.input, outputs[f"x{scale}"])
+    for scale, network in branch_functions(model).items():
         run = _ensemble(network, scale, channels) if self_ensemble else network
         spec = _images(tf.float32, channels)
         setattr(module, f"x{scale}", tf.function(_quantized(run) if uint8_output else run, [spec], autograph=False))

@@ -12,12 +12,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ..runtimes.about import KEY, About, about_model
+from ..image_ops import PEAK
+from ..network import About
+from ..network.about import KEY
+from ..runtimes.keras_model import branch_functions
 from ..runtimes.tflite import is_installed
 from .int8 import balanced, calibration_crops, find_ranges, rounded_network
+from .model import in_float32, network_of
 from .target import whole_target
 from .verify import check_export
-from .weights import in_float32
 
 QUANTIZE = (None, "float16", "dynamic", "int8")
 
@@ -72,14 +75,15 @@ def export_tflite(
     target = Path(path)
     if target.suffix != ".tflite":
         raise ValueError(f"Cannot write {target}: a TensorFlow Lite file must end in .tflite.")
-    about = about_model(model)
+    network, arrays = network_of(model)
+    about = About.of(network)
     _check_quantize(quantize, calibration)
     size = _check_size(input_size)
     if not is_installed():
         raise ValueError("A .tflite file is run again when it is written: pip install 'keras-edsr[litert]'")
     with whole_target(target, overwrite) as part:
         model = in_float32(model)
-        functions = _rounded(model, about, calibration) if quantize == "int8" else _exact(model, about)
+        functions = _rounded(network, arrays, calibration) if quantize == "int8" else _exact(model)
         content = _convert(model, functions, about, size, quantize)
         part.write_bytes(finish(content, about))
         check_export(part, model, size=size, **_ALLOWED[quantize])
@@ -122,20 +126,19 @@ def finish(content: bytes, about: About) -> bytes:
 # === What is converted ===
 
 
-def _exact(model, about):
+def _exact(model):
     """For each scale the function `(1, h, w, c)` to `(1, s*h, s*w, c)`."""
-    outputs = model.output if isinstance(model.output, dict) else {f"x{model.scale}": model.output}
-    branches = {scale: keras.Function(model.input, outputs[f"x{scale}"]) for scale in about.scales}
     return {
-        scale: lambda lr, branch=branch: tf.clip_by_value(branch(lr), 0.0, 255.0) for scale, branch in branches.items()
+        scale: lambda lr, branch=branch: tf.clip_by_value(branch(lr), 0.0, PEAK)
+        for scale, branch in branch_functions(model).items()
     }
 
 
-def _rounded(model, about, calibration):
-    crops = list(calibration_crops(calibration, about.channels))
-    model = balanced(model, about, crops)
-    ranges = find_ranges(model, about, crops)
-    return {scale: rounded_network(model, about, scale, ranges[scale]) for scale in about.scales}
+def _rounded(network, arrays, calibration):
+    crops = list(calibration_crops(calibration, network.channels))
+    arrays = balanced(network, arrays, crops)
+    ranges = find_ranges(network, arrays, crops)
+    return {scale: rounded_network(network, arrays, scale, ranges[scale]) for scale in network.scales}
 
 
 def _convert(model, functions, about, size, quantize):

@@ -3,17 +3,16 @@
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .. import checkpoints
-from ..checkpoints import Network
-from ..models import EDSR, MDSR, MDSRBranch, load_keras
-from ..models.files import load_folder
+from .. import checkpoints, presets
+from ..network import Network, count_parameters
 from ..presets import Official, how_to_get, locate, say_unknown
-from ..runtimes.ncnn_cache import is_ncnn
-from .presets import describe_preset
+from ..runtimes.ncnn_format import is_ncnn
+from ..runtimes.saved_model import find_version
+from .presets import describe_preset, facts
 from .readers import Contents, read_ncnn, read_ncnn_folder, read_onnx, read_saved_model, read_tflite
 from .recognise import recognise
 
@@ -44,7 +43,8 @@ def describe(model: str | os.PathLike) -> dict[str, Any]:
         if about["path"] is None:
             about["notes"] = [f"The weights are not on this machine. {how_to_get(preset)}"]
     elif preset is not None:
-        about = describe_preset(model) | _of_keras(load_folder(preset)) | {"format": "preset"}
+        network, _ = presets.read(model)  # with its weights: what is told is there
+        about = describe_preset(model) | _of_network(network) | {"format": "preset"}
     else:
         about = {"path": str(path)} | _of_file(path)
     return dict.fromkeys(("path", "format", *_SIZES, "inputs", "outputs")) | about
@@ -54,7 +54,13 @@ def _of_file(path: Path) -> dict[str, Any]:
     if path.is_dir() and is_ncnn(path):
         return _of_contents("ncnn", read_ncnn_folder(path))
     if path.is_dir():
-        return _of_contents("saved_model", read_saved_model(_last_version(path)))
+        folder = find_version(path)
+        if folder is None:
+            raise ValueError(
+                f"{path} is neither a preset (config.json), nor a SavedModel (saved_model.pb), nor a model of ncnn "
+                "(.param)."
+            )
+        return _of_contents("saved_model", read_saved_model(folder))
     if not path.exists():
         raise ValueError(f"{path} is neither a preset nor a file. {say_unknown(path)}")
     if path.suffix not in _READERS:
@@ -62,48 +68,60 @@ def _of_file(path: Path) -> dict[str, Any]:
     return _READERS[path.suffix](path)
 
 
-def _last_version(folder: Path) -> Path:
-    """Returns the SavedModel in a folder, or the last of its versions in TensorFlow Serving's layout."""
-    versions = sorted((path for path in folder.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
-    for path in (folder, *reversed(versions)):
-        if (path / "saved_model.pb").is_file():
-            return path
-    raise ValueError(
-        f"{folder} is neither a preset (config.json), nor a SavedModel (saved_model.pb), nor a model of ncnn (.param)."
-    )
-
-
 def _of_torch(path: Path) -> dict[str, Any]:
     found = checkpoints.describe(path)
-    about = asdict(found)
-    about["format"] = about.pop("file_format")
-    shape = [None, found.channels, None, None]
-    tensors = [{"name": "x", "shape": shape, "dtype": "float32"}]
-    return about | {"inputs": tensors, "outputs": tensors}
+    tensors = [{"name": "x", "shape": [None, found.network.channels, None, None], "dtype": "float32"}]
+    return {
+        "format": found.file_format,
+        "layout": found.layout,
+        **facts(found.network),
+        "mean": found.network.mean,
+        "value_range": found.value_range,
+        "dtype": found.dtype,
+        "notes": found.notes,
+        "warnings": found.warnings,
+        "inputs": tensors,
+        "outputs": tensors,
+    }
 
 
-def _of_keras(model) -> dict[str, Any]:
+def _of_keras(path: Path) -> dict[str, Any]:
+    try:
+        return _of_network(checkpoints.read_keras(path)[0])
+    except checkpoints.ForeignModelError:
+        return _of_foreign(path)
+
+
+def _of_network(network: Network) -> dict[str, Any]:
+    """What there is to say of a Keras model of this package; the names of its ends are those that Keras gives."""
+    height, width, channels = network.image_shape
+    ends = {"add_mean": network.scales[0]}
+    if network.family == "MDSR":
+        ends = {f"x{scale}": scale for scale in network.scales}
+    return {
+        "format": "keras",
+        **facts(network),
+        "inputs": [{"name": "lr", "shape": [None, height, width, channels], "dtype": "float32"}],
+        "outputs": [
+            {"name": name, "shape": [None, height and scale * height, width and scale * width, channels]}
+            | {"dtype": "float32"}
+            for name, scale in ends.items()
+        ],
+    }
+
+
+def _of_foreign(path: Path) -> dict[str, Any]:
+    from ..models import load_keras
+
+    model = load_keras(path)
     # A model of another kind may lack these, if it was never called on a Keras tensor.
     inputs, outputs = getattr(model, "inputs", None) or (), getattr(model, "outputs", None) or ()
     names = getattr(model, "output_names", None) or [tensor.name for tensor in outputs]
-    about = {
+    return {
         "format": "keras",
         "parameters": model.count_params(),
         "inputs": [_of_tensor(tensor.name, tensor) for tensor in inputs],
         "outputs": list(map(_of_tensor, names, outputs)),
-    }
-    if not isinstance(model, EDSR | MDSR | MDSRBranch):
-        return about
-    config = model.get_config()
-    config = config.get("mdsr", config)
-    return about | {
-        "family": "EDSR" if isinstance(model, EDSR) else "MDSR",
-        "scales": model.scales,
-        "num_blocks": config["num_blocks"],
-        "filters": config["filters"],
-        "channels": model.image_shape[-1],
-        "residual_scaling": config["residual_scaling"],
-        "halo": model.halo,
     }
 
 
@@ -120,13 +138,13 @@ def _of_contents(file_format: str, contents: Contents) -> dict[str, Any]:
     }
     if contents.about is not None:
         told = contents.about._asdict()
-        return about | told | {"family": told["family"].upper()}
+        return about | told | {"family": told["family"] and told["family"].upper()}
     used = [kernels for kernels in contents.kernels if kernels]
     network = _join([recognise(kernels) for kernels in used])
     if network is None:
         return about
-    sizes = {name: getattr(network, name) for name in ("family", "scales", "num_blocks", "filters", "channels", "halo")}
-    parameters = network.parameters
+    sizes = facts(network) | {"residual_scaling": None}  # kernels do not tell it
+    parameters = count_parameters(network)
     if len(used) == 1:  # this count is also right for an MDSR with a last convolution for each scale
         parameters = sum(math.prod(kernel) + kernel[-1] for kernel in used[0])
     return about | sizes | {"parameters": parameters}
@@ -138,13 +156,14 @@ def _join(networks: Sequence[Network | None]) -> Network | None:
     if not found or len(found) < len(networks):
         return None
     scales = tuple(dict.fromkeys(scale for network in found for scale in network.scales))
-    whole = replace(found[0], scales=scales)
-    same = all(replace(network, scales=scales) == whole for network in found)
-    return whole if same and (whole.family == "MDSR" or len(scales) == 1) else None
+    if len(scales) > 1 and any(network.family == "EDSR" for network in found):
+        return None
+    whole = {replace(network, scales=scales) for network in found}
+    return whole.pop() if len(whole) == 1 else None
 
 
 _READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    ".keras": lambda path: _of_keras(load_keras(path)),
+    ".keras": _of_keras,
     **dict.fromkeys(checkpoints.SUFFIXES, _of_torch),
     ".tflite": lambda path: _of_contents("tflite", read_tflite(path)),
     ".onnx": lambda path: _of_contents("onnx", read_onnx(path)),

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..checkpoints import Network, published_scaling
-from ..presets import LICENSE, SOURCE, Official, find_file, locate, preset_names, read_config, say_unknown
+from ..network import Network, count_parameters, halo
+from ..presets import LICENSE, SOURCE, Official, find_file, locate, preset_names, read_config, read_network, say_unknown
 
 _log = logging.getLogger("keras_edsr")
 
@@ -50,9 +50,7 @@ def _official(official: Official) -> dict[str, Any]:
     path = find_file(official)
     return {
         "name": official.name,
-        **_sizes(official.network),
-        "residual_scaling": published_scaling(official.network),
-        "parameters": official.network.parameters,
+        **facts(official.network),
         "source": SOURCE,
         "license": LICENSE,
         "psnr": official.psnr,
@@ -63,19 +61,11 @@ def _official(official: Official) -> dict[str, Any]:
 
 
 def _folder(folder: Path) -> dict[str, Any]:
-    about = read_config(folder)
-    config = about["config"]
-    config = config.get("mdsr", config)  # a branch's config contains its MDSR's
+    about, network = read_config(folder), read_network(folder)
     try:
-        family = "EDSR" if about["class_name"] == "EDSR" else "MDSR"
-        scales = tuple(config["scales"]) if family == "MDSR" else (config["scale"],)
-        channels = config["image_shape"][-1]
-        network = Network(family, "edsr-pytorch", scales, int(config["num_blocks"]), config["filters"], channels)
         return {
             "name": folder.name,
-            **_sizes(network),
-            "residual_scaling": config["residual_scaling"],
-            "parameters": about.get("parameters"),
+            **facts(network),
             "source": about.get("source"),
             "license": about.get("license", about.get("licence")),
             "psnr": _check_psnr(about.get("psnr")),
@@ -83,14 +73,16 @@ def _folder(folder: Path) -> dict[str, Any]:
             "path": str(folder),
             "url": None,
         }
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{folder} is not a valid preset: its config.json lacks something ({error}).") from error
+
+
+def facts(network: Network) -> dict[str, Any]:
+    """Returns what there is to say of a network: sizes, scaling, parameters, halo."""
+    names = ("family", "scales", "num_blocks", "filters", "channels", "residual_scaling")
+    told = {name: getattr(network, name) for name in names}
+    return told | {"parameters": count_parameters(network), "halo": halo(network)}
 
 
 def _check_psnr(psnr: Any) -> dict[str, dict[str, float]] | None:
     return psnr and {test_set: {scale: float(value) for scale, value in dbs.items()} for test_set, dbs in psnr.items()}
-
-
-def _sizes(network: Network) -> dict[str, Any]:
-    names = ("family", "scales", "num_blocks", "filters", "channels", "halo")
-    return {name: getattr(network, name) for name in names}

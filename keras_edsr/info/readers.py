@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import explaining, reason
-from ..runtimes.about import KEY, About, read_about
+from ..network.about import KEY, About
 from .recognise import Kernel
 
 
@@ -102,7 +102,7 @@ def read_tflite(path: Path) -> Contents:
             contents.kernels.append([(height, width, ins, out) for out, height, width, ins in shapes])
         entries = [model.Metadata(i) for i in range(model.MetadataLength())]
         texts = [model.Buffers(e.Buffer()).DataAsNumpy().tobytes() for e in entries if e.Name() == KEY.encode()]
-    contents.about = read_about(texts[0], path, "a TensorFlow Lite model") if texts else None
+    contents.about = About.from_json(texts[0], path, "a TensorFlow Lite model") if texts else None
     return contents
 
 
@@ -151,7 +151,7 @@ def read_onnx(path: Path) -> Contents:
             sum(map(math.prod, weights.values())),
         )
         texts = [entry.value for entry in model.metadata_props if entry.key == KEY]
-    contents.about = read_about(texts[0], path, "an ONNX model") if texts else None
+    contents.about = About.from_json(texts[0], path, "an ONNX model") if texts else None
     return contents
 
 

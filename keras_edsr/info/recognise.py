@@ -4,8 +4,8 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable
 
-from ..checkpoints import Network
-from ..layers import SCALES
+from ..network import Network
+from ..network.checks import SCALES
 
 Kernel = tuple[int, int, int, int]  # height, width, in, out
 
@@ -39,7 +39,8 @@ def _measure(counts: Counter[Kernel], channels: int, filters: int) -> Network | 
     others = counts.total() - body - pre - sum(stages.values()) - tails
     if scales is None or others != 1 or body % 2 == 0 or body < 3 or pre % 4 or tails not in (1, num_scales):
         return None
-    return Network("MDSR" if pre else "EDSR", "edsr-pytorch", scales, (body - 1) // 2, filters, channels)
+    family = "MDSR" if pre else "EDSR"
+    return Network(family, scales, (body - 1) // 2, filters, image_shape=(None, None, channels))
 
 
 def _find_scales(count: int, stages: dict[int, int]) -> tuple[int, ...] | None:

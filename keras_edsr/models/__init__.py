@@ -2,12 +2,10 @@
 
 from ..trainer import HalvingAdam, paper_optimizer
 from .edsr import EDSR
-from .files import load_keras, save_keras
+from .load import build, load_keras, load_model, load_torch, save_keras, save_torch
 from .loss_guard import LossSpikeGuard
 from .mdsr import MDSR, MDSRBranch
-from .presets import load_model
 from .tail_fit import fit_tail
-from .torch_weights import load_torch, save_torch
 from .warm_start import copy_weights
 from .weight_average import WeightAverage
 
@@ -18,6 +16,7 @@ __all__ = [
     "LossSpikeGuard",
     "MDSRBranch",
     "WeightAverage",
+    "build",
     "copy_weights",
     "fit_tail",
     "load_keras",

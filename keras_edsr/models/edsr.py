@@ -1,18 +1,10 @@
 """EDSR, the single-scale network."""
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from ..image_ops import channel_mean
-from ..layers import (
-    MeanShift,
-    ScaledResBlock,
-    SubpixelUpsample,
-    check_image_shape,
-    check_positive,
-    check_scale,
-    convolution,
-)
+from ..layers import MeanShift, ScaledResBlock, SubpixelUpsample, convolution
+from ..network import Network
 from .trainer import SuperResolutionModel
 
 
@@ -25,13 +17,17 @@ class EDSR(SuperResolutionModel):
     that `fit` works at once; `compile` again for another.
 
     Args:
-        scale: Integer, 2, 3, 4 or 8.
+        scale: Integer, 2, 3, 4 or 8; or 1 for restoration at the same size, without an upsampler.
         num_blocks: Integer, residual blocks in the body. Defaults to 32.
         filters: Integer, channels of the body. Defaults to 256.
         residual_scaling: Float, factor on each block's branch. Defaults to 0.1; use 1.0 for 64 filters.
         image_shape: Tuple `(height, width, channels)`, None for any. Defaults to RGB of any size.
-        mean: Sequence of floats in 0..255, one per channel, subtracted from the input and added to the output.
-            Defaults to the mean of DIV2K: its RGB, or its gray for every channel when there are not three.
+        mean: Sequence of floats in 0..255, one per channel, or one number for all, subtracted from the input and added
+            to the output. Defaults to the mean of DIV2K: its RGB, or its gray for every channel when there are not
+            three. With 0 no export has an operation for it.
+        upsampler: String. "subpixel", the default, is the paper's: to `scale` times the size at `filters` channels,
+            then the last convolution. "direct" makes `channels * scale**2` channels by the last convolution, and lays
+            them out: all convolutions run at the size of the input, as phones and their accelerators want it.
         dtype: Dtype policy of the convolutions, such as "mixed_bfloat16". Defaults to Keras' global policy.
             The mean and the last convolution stay float32.
         name: String, the model's name.
@@ -61,56 +57,43 @@ class EDSR(SuperResolutionModel):
         *,
         image_shape=(None, None, 3),
         mean=None,
+        upsampler="subpixel",
         dtype=None,
         name=None,
     ):
-        scale = check_scale(scale)
-        num_blocks = check_positive("num_blocks", num_blocks)
-        filters = check_positive("filters", filters)
-        image_shape = check_image_shape(image_shape)
         # The name, not None: a model made under a global policy is loaded with it wherever that is done.
         dtype = keras.dtype_policies.get(dtype).name
+        network = Network(
+            "EDSR",
+            (scale,),
+            num_blocks,
+            filters,
+            residual_scaling,
+            image_shape=image_shape,
+            mean=mean,
+            upsampler=upsampler,
+            dtype=dtype,
+        )
 
         # === Functional Model ===
-        channels = image_shape[-1]
-        shift = channel_mean(channels) if mean is None else mean
-        inputs = keras.Input(image_shape, name="lr")
-        x = MeanShift(shift, sign=-1, name="sub_mean")(inputs)
+        channels = network.channels
+        inputs = keras.Input(network.image_shape, name="lr")
+        x = MeanShift(network.shift, sign=-1, name="sub_mean")(inputs)
         x = head = convolution(filters, channels, name="head", dtype=dtype)(x)
         for i in range(num_blocks):
             x = ScaledResBlock(filters, residual_scaling=residual_scaling, name=f"body_{i}", dtype=dtype)(x)
         x = convolution(filters, filters, name="body_conv", dtype=dtype)(x)
         x = layers.Add(name="skip", dtype=dtype)([x, head])
-        x = SubpixelUpsample(scale, filters, name="upsample", dtype=dtype)(x)
-        x = convolution(channels, filters, name="tail", dtype="float32")(x)
-        outputs = MeanShift(shift, sign=1, name="add_mean")(x)
+        if upsampler == "direct":
+            x = convolution(channels * scale**2, filters, name="tail", dtype="float32")(x)
+            x = ops.depth_to_space(x, scale) if scale > 1 else x
+        else:
+            if scale > 1:
+                x = SubpixelUpsample(scale, filters, name="upsample", dtype=dtype)(x)
+            x = convolution(channels, filters, name="tail", dtype="float32")(x)
+        outputs = MeanShift(network.shift, sign=1, name="add_mean")(x)
         super().__init__(inputs, outputs, name=name)
 
         # === Config ===
-        self.scale = scale
-        self.scales = (scale,)
-        self.num_blocks = num_blocks
-        self.filters = filters
-        self.residual_scaling = residual_scaling
-        self.image_shape = image_shape
-        self.mean = None if mean is None else tuple(map(float, mean))
-        # Head, blocks, body_conv, the upsampler and the tail each see one pixel further, the last two less than that.
-        self.halo = 2 * num_blocks + 4
-        self._set_branches({scale: outputs}, dtype)
+        self._set_network(network, {scale: outputs})
         self.compile_as_paper()
-
-    def get_config(self):
-        return {
-            "scale": self.scale,
-            "num_blocks": self.num_blocks,
-            "filters": self.filters,
-            "residual_scaling": self.residual_scaling,
-            "image_shape": self.image_shape,
-            "mean": self.mean,
-            "dtype": self.body_dtype,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)

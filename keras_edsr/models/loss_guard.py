@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from ..layers import SCALES
+from ..network.checks import SCALES
 
 
 class LossSpikeGuard:
@@ -45,7 +45,7 @@ class LossSpikeGuard:
 
     def apply(self, loss, update, scale):
         """Runs `update` in the graph if `loss`, a scalar tensor, is accepted for this scale."""
-        at = SCALES.index(scale)
+        at = SCALES.index(scale) if scale in SCALES else 0  # a network of scale 1 has no other
         limit = tf.where(self.taken[at] > 0, self.factor * self.mean[at], loss.dtype.max)
         tf.cond(
             loss <= tf.minimum(limit, loss.dtype.max),  # false for NaN and inf

@@ -1,19 +1,13 @@
 """MDSR, one network for several scales."""
 
+import dataclasses
+
 import keras
 from keras import layers
 
-from ..image_ops import channel_mean
-from ..layers import (
-    MeanShift,
-    ScaledResBlock,
-    SubpixelUpsample,
-    check_image_shape,
-    check_positive,
-    check_scale,
-    convolution,
-)
+from ..layers import MeanShift, ScaledResBlock, SubpixelUpsample, convolution
 from ..metrics import PSNR
+from ..network import Network
 from .trainer import SuperResolutionModel
 
 
@@ -61,17 +55,23 @@ class MDSR(SuperResolutionModel):
         dtype=None,
         name=None,
     ):
-        scales = _check_scales(scales)
-        num_blocks = check_positive("num_blocks", num_blocks)
-        filters = check_positive("filters", filters)
-        image_shape = check_image_shape(image_shape)
         dtype = keras.dtype_policies.get(dtype).name  # as in EDSR
+        network = Network(
+            "MDSR",
+            scales,
+            num_blocks,
+            filters,
+            residual_scaling,
+            image_shape=image_shape,
+            mean=mean,
+            shared_tail=shared_tail,
+            dtype=dtype,
+        )
 
         # === Functional Model ===
-        channels = image_shape[-1]
-        shift = channel_mean(channels) if mean is None else mean
-        inputs = keras.Input(image_shape, name="lr")
-        x = MeanShift(shift, sign=-1, name="sub_mean")(inputs)
+        scales, channels = network.scales, network.channels
+        inputs = keras.Input(network.image_shape, name="lr")
+        x = MeanShift(network.shift, sign=-1, name="sub_mean")(inputs)
         features = convolution(filters, channels, name="head", dtype=dtype)(x)
         body = [
             ScaledResBlock(filters, residual_scaling=residual_scaling, name=f"body_{i}", dtype=dtype)
@@ -90,20 +90,11 @@ class MDSR(SuperResolutionModel):
             x = layers.Add(name=f"skip_x{scale}", dtype=dtype)([body_conv(x), skip])
             x = SubpixelUpsample(scale, filters, name=f"upsample_x{scale}", dtype=dtype)(x)
             x = tails[scale](x)
-            outputs[f"x{scale}"] = MeanShift(shift, sign=1, name=f"x{scale}")(x)
+            outputs[f"x{scale}"] = MeanShift(network.shift, sign=1, name=f"x{scale}")(x)
         super().__init__(inputs, outputs, name=name)
 
         # === Config ===
-        self.scales = scales
-        self.num_blocks = num_blocks
-        self.filters = filters
-        self.residual_scaling = residual_scaling
-        self.shared_tail = shared_tail
-        self.image_shape = image_shape
-        self.mean = None if mean is None else tuple(map(float, mean))
-        # As EDSR's, and 2 pixels more for each of the four 5x5 convolutions.
-        self.halo = 2 * num_blocks + 12
-        self._set_branches({scale: outputs[f"x{scale}"] for scale in scales}, dtype)
+        self._set_network(network, {scale: outputs[f"x{scale}"] for scale in scales})
         self._scale_metrics = {scale: [PSNR(name=f"psnr_x{scale}")] for scale in scales}
         self.compile_as_paper()
 
@@ -116,23 +107,6 @@ class MDSR(SuperResolutionModel):
         if scale not in self.scales:
             raise ValueError(f"`scale` must be one of this model's scales, {self.scales}. Received: scale={scale!r}.")
         return MDSRBranch(self, scale)
-
-    def get_config(self):
-        return {
-            "scales": self.scales,
-            "num_blocks": self.num_blocks,
-            "filters": self.filters,
-            "residual_scaling": self.residual_scaling,
-            "shared_tail": self.shared_tail,
-            "image_shape": self.image_shape,
-            "mean": self.mean,
-            "dtype": self.body_dtype,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        return cls(**config)
 
 
 @keras.saving.register_keras_serializable(package="keras_edsr")
@@ -153,26 +127,12 @@ class MDSRBranch(SuperResolutionModel):
     def __init__(self, mdsr, scale):
         output = mdsr.output[f"x{scale}"]
         super().__init__(mdsr.input, output, name=f"{mdsr.name}_x{scale}")
-        self.scale = scale
-        self.scales = (scale,)
-        self.halo = mdsr.halo
-        self.image_shape = mdsr.image_shape
-        self._mdsr_config = mdsr.get_config()
-        self._set_branches({scale: output}, mdsr.body_dtype)
+        self._set_network(dataclasses.replace(mdsr.network, scales=(scale,), is_branch=True), {scale: output})
         self.compile_as_paper()
-
-    def get_config(self):
-        return {"mdsr": {**self._mdsr_config, "scales": (self.scale,)}, "scale": self.scale}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return cls(MDSR.from_config(config["mdsr"]), config["scale"])
-
-
-def _check_scales(scales):
-    if isinstance(scales, int) or not scales or len(set(scales)) != len(scales):
-        raise ValueError(f"`scales` must be a tuple of different scales, such as (2, 3, 4). Received: {scales!r}.")
-    return tuple(check_scale(scale) for scale in scales)
 
 
 def _tails(scales, channels, filters, shared_tail):

@@ -16,15 +16,16 @@ import tensorflow as tf
 
 from ..metrics import PSNR
 from ..trainer import paper_optimizer
+from .base import NetworkModel
 from .loss_guard import LossSpikeGuard
 from .weight_average import WeightAverage
 from .workers import gradients_are_summed, has_workers, split_batches
 
 
-class SuperResolutionModel(keras.Model):
+class SuperResolutionModel(NetworkModel):
     """Base of EDSR, MDSR and MDSR's branches: functional models that `fit` on (lr, hr) batches.
 
-    A subclass builds its graph, then calls `_set_branches` and `compile`.
+    A subclass builds its graph, then calls `_set_network` and `compile`.
     Batches are pairs `(lr, hr)` of shapes `(b, h, w, c)` and `(b, s*h, s*w, c)`, uint8 or float in 0..255, optionally
     with a sample weight of shape `(b,)`; the scale s may differ from batch to batch where the model has several.
 
@@ -57,39 +58,6 @@ class SuperResolutionModel(keras.Model):
         self._branch_functions = {scale: keras.Function(self.input, output) for scale, output in outputs.items()}
         self._scale_metrics = {}  # of a model with several scales: metrics under names that end in the scale
         self._seen_scales = set()  # since the metrics were reset
-
-    # === Presets ===
-
-    @classmethod
-    def from_preset(cls, name_or_folder):
-        """Returns the model of a preset, with its weights.
-
-        Args:
-            name_or_folder: String, a name that `keras-edsr info` lists, such as "edsr_baseline_x2"; or the path of a
-                folder that `save_to_preset` wrote. Published weights are looked for in `$KERAS_EDSR_WEIGHTS`, or
-                without that in the cache, under every name they are known by, and downloaded there if need be.
-
-        Raises:
-            ValueError: There is no such preset, it is of another class, damaged, or not to be had.
-            OSError: It could not be downloaded.
-        """
-        from .presets import load_preset  # here: presets are made of models
-
-        return load_preset(name_or_folder, cls)
-
-    def save_to_preset(self, folder, overwrite=False):
-        """Writes the model to a folder, config.json and weights, for `from_preset`; the optimizer's state stays out.
-
-        Args:
-            folder: Path of the folder; made if it is missing.
-            overwrite: Boolean, whether the preset that is in the folder already may be replaced.
-
-        Raises:
-            ValueError: The folder holds a preset already, or cannot be written.
-        """
-        from .files import save_folder
-
-        save_folder(self, folder, overwrite=overwrite)
 
     # === One step ===
 

@@ -10,10 +10,10 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..checkpoints import SUFFIXES, Network, open_checkpoint
-from ..checkpoints.reader import naming
+from ..checkpoints import SUFFIXES, describe
 from ..files import reason
 from ..machine import cache_folder
+from ..network import Network
 
 MIRROR = "https://github.com/Coloquinte/torchSR/releases/download/v1.0.3"
 SOURCE = "EDSR-PyTorch (https://github.com/sanghyun-son/EDSR-PyTorch)"
@@ -41,11 +41,6 @@ class Official:
     psnr: dict[str, dict[str, float]]
     mirrored: str | None = None
     sha256: str | None = None
-
-    @property
-    def family(self) -> str:
-        """The name of its class."""
-        return self.network.family
 
     @property
     def url(self) -> str | None:
@@ -78,7 +73,7 @@ def _edsr(stem: str, mirrored: str, basicsr: str, num_blocks: int, filters: int,
     basicsr = f"EDSR_{basicsr}x{scale}_f{filters}b{num_blocks}_DIV2K_official-{basicsr_digits}.pth"
     return Official(
         name,
-        Network("EDSR", "edsr-pytorch", (scale,), num_blocks, filters),
+        Network("EDSR", (scale,), num_blocks, filters),
         (f"{name}-{digits}.pt", mirrored, legacy, basicsr, *(name + suffix for suffix in SUFFIXES)),
         {_DIV2K: {f"x{scale}": div2k}}
         | {test_set: {f"x{scale}": psnr} for test_set, psnr in zip(_BENCHMARKS, benchmarks, strict=True)},
@@ -89,7 +84,7 @@ def _edsr(stem: str, mirrored: str, basicsr: str, num_blocks: int, filters: int,
 def _mdsr(name: str, digits: str, num_blocks: int, div2k: tuple[float, ...]) -> Official:
     return Official(
         name,
-        Network("MDSR", "edsr-pytorch", (2, 3, 4), num_blocks, 64),
+        Network("MDSR", (2, 3, 4), num_blocks, 64),
         (f"{name}-{digits}.pt", f"{name.replace('mdsr', 'MDSR')}.pt", *(name + suffix for suffix in SUFFIXES)),
         {_DIV2K: dict(zip(("x2", "x3", "x4"), div2k, strict=True))},
     )
@@ -173,9 +168,7 @@ def _download(official: Official) -> Path:
             )
             file = Path(files.fetch(target.name, downloader=bar))
             _check_hash(file, official)
-            with naming(file):
-                network = open_checkpoint(file)[0]
-            check_network(file, network, official)
+            check_network(file, describe(file).network, official)
             os.replace(file, target)
     except OSError as error:
         raise OSError(
@@ -201,5 +194,6 @@ def check_network(path: Path, network: Network, official: Official) -> None:
     Raises:
         ValueError: It has not; one line that names the file.
     """
-    if replace(network, layout=official.network.layout) != official.network:
+    of_any_mean = replace(network, mean=official.network.mean, residual_scaling=official.network.residual_scaling)
+    if of_any_mean != official.network:
         raise ValueError(f"{path} should hold {official.name}, {official.network}, but holds {network}.")

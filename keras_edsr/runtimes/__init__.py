@@ -1,11 +1,6 @@
-"""How one tile is run. A runtime is a small class around a network in one form.
+"""How one tile is run: one small adapter for each engine, and the choice among them. `Runtime` is what they have."""
 
-Each has `scales`, `halo` (LR pixels), `channels`, `device_name`, `bytes_per_pixel(scale)` (an estimate of the memory
-that one LR pixel of a tile takes), `free_memory()` (bytes; None for the computer's) and `run(tiles, scale)`: float32
-`(n, h, w, channels)` in 0..255 to `(n, s*h, s*w, channels)`. One that takes tiles of one size alone says it by
-`window`, (height, width) in LR pixels; one that keeps memory from tile to tile gives it back by `release()`.
-"""
-
+from .base import Runtime
 from .ncnn import NcnnRuntime
 from .open import DEVICES, RUNTIMES, needs_tensorflow, open_runtime
 from .saved_model import SavedModelRuntime
@@ -15,6 +10,7 @@ __all__ = [
     "RUNTIMES",
     "KerasRuntime",
     "NcnnRuntime",
+    "Runtime",
     "SavedModelRuntime",
     "needs_tensorflow",
     "open_runtime",

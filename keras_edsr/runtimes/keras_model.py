@@ -35,11 +35,8 @@ class KerasRuntime:
         self.halo = model.halo
         self.channels = model.image_shape[-1]
         self.filters = model.get_layer("head").filters
-        outputs = model.output if isinstance(model.output, dict) else {f"x{model.scale}": model.output}
         # Layers, not the model, are held here: a cache keyed by the model must not keep it alive.
-        self._functions = {
-            scale: _trace(keras.Function(model.input, outputs[f"x{scale}"]), self.channels) for scale in self.scales
-        }
+        self._functions = {scale: _trace(branch, self.channels) for scale, branch in branch_functions(model).items()}
         # One run at a time, which takes all cores anyway, and the memory of one.
         self._lock = threading.Lock()
 
@@ -58,6 +55,12 @@ class KerasRuntime:
         """Returns the SR tiles: float32 `(n, h, w, c)` to `(n, s*h, s*w, c)`, in 0..255 but not clipped."""
         with tf.device(self._device), self._lock:
             return np.asarray(self._functions[scale](tf.constant(tiles, tf.float32)))
+
+
+def branch_functions(model: keras.Model) -> dict[int, keras.Function]:
+    """Returns the function of each scale of an `EDSR`, an `MDSR` or a branch, which computes no other scale."""
+    outputs = model.output if isinstance(model.output, dict) else {f"x{model.scale}": model.output}
+    return {scale: keras.Function(model.input, outputs[f"x{scale}"]) for scale in model.scales}
 
 
 def _trace(function, channels):

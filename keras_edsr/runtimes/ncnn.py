@@ -10,10 +10,11 @@ import threading
 
 import numpy as np
 
+from ..image_ops import PEAK
 from ..machine import count_cores
-from .ncnn_format import PEAK, Networks
+from .ncnn_format import Networks
 from .ncnn_graph import END, Graph
-from .ncnn_rewrite import FEATURES, kernels_of_3, merge_linear_end
+from .ncnn_rewrite import FEATURES, has_one_convolution, kernels_of_3, merge_linear_end
 
 # LR pixels: the outermost one's result takes the features of three, see ncnn_rewrite.
 _STRIP = 3
@@ -82,7 +83,7 @@ class NcnnRuntime:
     about 1e-3 of a grey level; after rounding to uint8 about one value in a thousand may differ, by one.
 
     Args:
-        networks: Dict, scale to (`Graph`, description), as `ncnn_networks` and `read_ncnn` return.
+        networks: Dict, scale to (`Graph`, `About`), as `ncnn_networks` and `read_ncnn` return.
         device: "cpu", or "gpu" for the first Vulkan device.
 
     Raises:
@@ -94,16 +95,16 @@ class NcnnRuntime:
             raise ValueError("The runtime ncnn needs the package ncnn: pip install 'keras-edsr[ncnn]'")
         if device == "gpu":
             _check_gpu()
-        descriptions = [description for _, description in networks.values()]
+        told = [about for _, about in networks.values()]
         self.scales = tuple(networks)
-        self.halo = max(description["halo"] for description in descriptions)
-        self.channels = descriptions[0]["channels"]
-        self.filters = descriptions[0]["filters"]
+        self.halo = max(about.halo for about in told)
+        self.channels = told[0].channels
+        self.filters = told[0].filters
         self.device = device
         self.device_name = gpu_name() if device == "gpu" else f"the CPU ({_num_threads()} threads)"
-        self._has_kernels_of_5 = any(description["family"] == "mdsr" for description in descriptions)
+        self._has_kernels_of_5 = any(about.family == "mdsr" for about in told)
         self._graphs = {scale: graph for scale, (graph, _) in networks.items()}
-        self._networks: dict[int, _OnGpu | _OnCpu] = {}
+        self._networks: dict[int, _AsItIs | _Merged] = {}
         self._lock = threading.Lock()
 
     def bytes_per_pixel(self, scale):
@@ -142,16 +143,21 @@ class NcnnRuntime:
     def _network(self, scale):
         with self._lock:
             if scale not in self._networks:
-                kind = _OnGpu if self.device == "gpu" else _OnCpu
-                self._networks[scale] = kind(_times_peak(self._graphs[scale]), scale)
+                graph = _times_peak(self._graphs[scale])
+                if self.device == "gpu":
+                    self._networks[scale] = _AsItIs(graph, gpu=True)
+                elif has_one_convolution(graph):
+                    self._networks[scale] = _AsItIs(kernels_of_3(graph))
+                else:
+                    self._networks[scale] = _Merged(kernels_of_3(graph), scale)
             return self._networks[scale]
 
 
-class _OnCpu:
+class _Merged:
     """The network rewritten for speed."""
 
     def __init__(self, graph, scale):
-        merged, end = merge_linear_end(kernels_of_3(graph))
+        merged, end = merge_linear_end(graph)
         cut = next(i for i, layer in enumerate(merged.layers) if FEATURES in layer.inputs)
         convolution, *rest = merged.layers[cut:]
         merged = Graph(merged.layers[:cut])
@@ -183,17 +189,20 @@ class _OnCpu:
         self._net.release()
 
 
-class _OnGpu:
-    """The network as it is."""
+class _AsItIs:
+    """The network with its linear end as it is."""
 
-    def __init__(self, graph, scale):
-        self._net = _Net(graph, gpu=True)
+    def __init__(self, graph, gpu=False):
+        self._net, self._gpu = _Net(graph, gpu), gpu
 
     def __call__(self, tile):
+        if not self._gpu:  # a GPU's memory is not the computer's
+            self._net.make_room(tile.shape[0] * tile.shape[1])
         return _to_pixels(self._net.start("data", _to_planes(tile)).get("output"))
 
     def release(self):
-        """Nothing: a GPU's memory is not the computer's."""
+        if not self._gpu:
+            self._net.release()
 
 
 class _Net:
@@ -256,9 +265,11 @@ def _num_threads():
 
 def _times_peak(graph):
     """The network with its result in 0..255 instead of [0, 1]."""
-    *layers, last = graph.layers
-    kernel, bias = last.weights
-    return Graph([*layers, last._replace(weights=(kernel * np.float32(PEAK), bias * np.float32(PEAK)))])
+    layers = list(graph.layers)
+    last = max(i for i, layer in enumerate(layers) if layer.kind == "Convolution")
+    kernel, bias = layers[last].weights
+    layers[last] = layers[last]._replace(weights=(kernel * np.float32(PEAK), bias * np.float32(PEAK)))
+    return Graph(layers)
 
 
 def _to_planes(tile):

@@ -19,6 +19,7 @@ each 3 pixels further; on four shifted copies of the input they are one 3x3 conv
 
 import numpy as np
 
+from ..network.merge import Stage, merge_stages
 from .ncnn_graph import END, NO_SGEMM, Graph
 
 FEATURES = "features"  # the blob where the linear end begins
@@ -31,7 +32,7 @@ def merge_linear_end(graph: Graph) -> tuple[Graph, Graph]:
     merged, end = Graph(graph.layers[:cut]), Graph()
     end.input(FEATURES)
     end.layers += graph.layers[cut:]
-    kernel, bias, scale = _merge_all(end)
+    kernel, bias, scale = merge_stages(_stages(end))
     outputs, rest = len(kernel), -len(kernel) % _REGISTER
     kernel, bias = np.pad(kernel, [(0, rest), (0, 0), (0, 0), (0, 0)]), np.pad(bias, (0, rest))
     x = merged.convolution("merged", FEATURES, kernel, bias)
@@ -41,6 +42,24 @@ def merge_linear_end(graph: Graph) -> tuple[Graph, Graph]:
         x = merged.first_channels("merged_outputs", x, outputs)
     merged.pixel_shuffle(end.layers[-1].name, x, scale)
     return merged, end
+
+
+def has_one_convolution(graph: Graph) -> bool:
+    """Whether there is nothing to merge: the linear end is a single convolution already."""
+    cut = next(i for i, layer in enumerate(graph.layers) if FEATURES in layer.outputs)
+    return sum(layer.kind == "Convolution" for layer in graph.layers[cut:]) == 1
+
+
+def _stages(end: Graph) -> list[Stage]:
+    stages: list[Stage] = []
+    for layer in end.layers:
+        if layer.kind == "Convolution":
+            kernel, bias = layer.weights
+            stages.append((kernel, bias, 1))
+        elif layer.kind == "PixelShuffle":
+            kernel, bias, _ = stages[-1]
+            stages[-1] = (kernel, bias, layer.settings[0])
+    return stages
 
 
 def kernels_of_3(graph: Graph) -> Graph:
@@ -67,46 +86,3 @@ def _append_of_3(graph, layer):
     )
     x = graph.concat(f"{layer.name}_shifts", shifted)
     graph.convolution(layer.name, x, kernel, bias, relu=9 in layer.settings, pad=False)
-
-
-def _merge_all(end):
-    """Returns the kernel `(channels * scale**2, filters, 5, 5)`, the bias and the scale of the linear end."""
-    *stages, tail = [layer for layer in end.layers if layer.kind == "Convolution"]
-    factors = [layer.settings[0] for layer in end.layers if layer.kind == "PixelShuffle"]
-    kernel, bias = (array.astype(np.float64) for array in tail.weights)
-    scale = 1
-    for stage, factor in reversed(list(zip(stages, factors, strict=True))):
-        first, first_bias = stage.weights
-        kernel, bias = _merge(first, first_bias, factor, kernel, bias, scale)
-        scale *= factor
-    return kernel, bias, scale
-
-
-def _merge(first, first_bias, factor, second, second_bias, scale):
-    """Merges a convolution, a shuffle by `factor`, and a convolution whose outputs are to be shuffled by `scale`.
-
-    Of the shuffled pixels that the second convolution sees around the one at (y, x) in its LR pixel, each is an output
-    of the first at some LR pixel nearby: their products are added up where that one's kernel lies.
-    """
-    filters, size = first.shape[1], first.shape[-1]
-    first = first.astype(np.float64).reshape(-1, factor, factor, filters * size * size)
-    first_bias = first_bias.reshape(-1, factor, factor)
-    outputs, reach = len(second), second.shape[-1] // 2
-    lr_reach = (factor - 1 + reach) // factor  # of a shuffled pixel's neighbours, in LR pixels
-    merged = np.zeros((factor, factor, outputs, filters, size + 2 * lr_reach, size + 2 * lr_reach))
-    bias = np.zeros((factor, factor, outputs)) + second_bias
-    for y, x, i, j in np.ndindex(factor, factor, *second.shape[2:]):
-        (top, row), (left, column) = divmod(y + i - reach, factor), divmod(x + j - reach, factor)
-        top, left = top + lr_reach, left + lr_reach
-        part = second[:, :, i, j] @ first[:, row, column]  # (outputs, filters * size * size)
-        merged[y, x, :, :, top : top + size, left : left + size] += part.reshape(outputs, filters, size, size)
-        bias[y, x] += second[:, :, i, j] @ first_bias[:, row, column]
-    return _interleave(merged, scale), _interleave(bias, scale)
-
-
-def _interleave(array, scale):
-    """`(y, x, (colour, y', x'), …)` to `(colour, y, y', x, x')` as the first axis: one shuffle by both factors."""
-    factor, _, _, *rest = array.shape
-    array = array.reshape(factor, factor, -1, scale, scale, *rest)
-    order = (2, 0, 3, 1, 4, *range(5, array.ndim))
-    return array.transpose(order).reshape(-1, *rest)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..files import reason
-from .about import KEY, read_about
+from ..network.about import KEY, About
 
 _NO_GPU = ("CPUExecutionProvider", "AzureExecutionProvider")  # what onnxruntime has everywhere; Azure's is a server
 
@@ -37,7 +37,7 @@ class OnnxRuntime:
         self._path, self._device = Path(path), device
         self._model = _read(self._path)
         properties = {entry.key: entry.value for entry in self._model.metadata_props}
-        about = read_about(properties.get(KEY), self._path, "an ONNX model")
+        about = About.from_json(properties.get(KEY), self._path, "an ONNX model")
         self.scales = about.scales
         self.halo = about.halo
         self.channels = about.channels

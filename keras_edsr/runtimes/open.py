@@ -9,8 +9,11 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from . import ncnn, ncnn_cache
-from .ncnn_format import NotForNcnnError, ncnn_networks, read_ncnn
+from .. import presets
+from ..checkpoints import ForeignModelError
+from . import ncnn
+from .base import Runtime
+from .ncnn_format import is_ncnn, ncnn_networks, read_ncnn
 from .onnx import OnnxRuntime
 from .saved_model import SavedModelRuntime, find_version
 from .tflite import TfliteRuntime
@@ -29,7 +32,7 @@ _runtimes: Any = weakref.WeakKeyDictionary()  # Keras models to dicts: device to
 _lock = threading.RLock()
 
 
-def open_runtime(model, runtime=None, device=None):
+def open_runtime(model: Any, runtime: str | None = None, device: str | None = None) -> Runtime:
     """Returns the runtime for a Keras model, a preset or a file.
 
     A model keeps its runtime, so that a second call traces nothing; a file is loaded again when it has changed.
@@ -51,7 +54,7 @@ def open_runtime(model, runtime=None, device=None):
         OSError: The preset could not be downloaded.
     """
     _check_choice(runtime, device)
-    if hasattr(model, "bytes_per_pixel"):
+    if isinstance(model, Runtime):
         return model
     if not isinstance(model, str | os.PathLike):
         return _open_model(model, runtime, device)
@@ -65,24 +68,23 @@ def open_runtime(model, runtime=None, device=None):
     if _takes_ncnn(path, runtime, device):
         try:
             return _open_ncnn(os.fspath(model), path, _modified(path), device or "cpu")
-        except NotForNcnnError:
+        except ForeignModelError:
             if runtime == "ncnn":
                 raise
     return _open_keras(_load(os.fspath(model), path, _modified(path)), device)
 
 
-def needs_tensorflow(model, runtime=None, device=None):
+def needs_tensorflow(model: str | os.PathLike, runtime: str | None = None, device: str | None = None) -> bool:
     """Whether `open_runtime` with these arguments, `model` a string or path, would import TensorFlow."""
     _check_choice(runtime, device)
     path = _find(model)
     if path.suffix in _FILES:
         _takes_ncnn(path, runtime, device)
         return False
-    asks_tensorflow = runtime == "auto" and device != "cpu" and _may_have_gpu() and not ncnn_cache.is_ncnn(path)
-    if asks_tensorflow or not _takes_ncnn(path, runtime, device):
+    if runtime == "auto" and device != "cpu" and _may_have_gpu() and not is_ncnn(path):
         return True
     _modified(path)  # raises where there is no such file
-    return not ncnn_cache.is_ncnn(path) and not ncnn_cache.is_converted(path)
+    return not _takes_ncnn(path, runtime, device)
 
 
 # === Which runtime ===
@@ -96,7 +98,7 @@ def _check_choice(runtime, device):
 
 
 def _takes_ncnn(path, runtime, device):
-    if ncnn_cache.is_ncnn(path):
+    if is_ncnn(path):
         if runtime == "tensorflow":
             raise ValueError(f"{path} is a model of ncnn, which TensorFlow cannot run. Pass runtime='ncnn' or 'auto'.")
         return True
@@ -145,9 +147,13 @@ def _open_model(model, runtime, device):
             "`model` must be an EDSR, an MDSR, a branch of one, a preset's name or the path of a .keras file. "
             f"Received: {type(model).__name__}."
         )
-    if runtime == "ncnn":
-        return ncnn.NcnnRuntime(ncnn_networks(model), device or "cpu")
-    return _open_keras(model, device)
+    if runtime != "ncnn":
+        return _open_keras(model, device)
+    if not hasattr(model, "network"):
+        raise ValueError(
+            f"Only an EDSR, an MDSR or a branch of one runs in ncnn. Received: {type(model).__name__} {model.name!r}."
+        )
+    return ncnn.NcnnRuntime(ncnn_networks(model.network, model.get_arrays()), device or "cpu")
 
 
 def _open_keras(model, device):
@@ -163,10 +169,7 @@ def _open_keras(model, device):
 
 @functools.lru_cache(maxsize=2)
 def _open_ncnn(model, path, modified, device):
-    if ncnn_cache.is_ncnn(path):
-        networks = read_ncnn(path)
-    else:
-        networks = ncnn_cache.open_converted(path, lambda: _load(model, path, modified))
+    networks = read_ncnn(path) if is_ncnn(path) else ncnn_networks(*presets.read_model(model))
     runtime = ncnn.NcnnRuntime(networks, device)
     logger.info("Runtime: ncnn, on %s.", runtime.device_name)
     return runtime
@@ -195,18 +198,14 @@ def _load(model, path, modified):
 
 
 def _find(model):
-    from ..presets import find_model
-
-    return Path(model) if ncnn_cache.is_ncnn(Path(model)) else find_model(model)
+    return Path(model) if is_ncnn(Path(model)) else presets.find_model(model)
 
 
 def _modified(path):
     try:
         return path.stat().st_mtime_ns
     except OSError as error:
-        from ..presets import say_unknown
-
         raise ValueError(
             f"A model must be a preset's name or the path of a model's file. Received: {path}, which cannot be read "
-            f"({error.strerror}). {say_unknown(path)}"
+            f"({error.strerror}). {presets.say_unknown(path)}"
         ) from None

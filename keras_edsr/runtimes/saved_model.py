@@ -1,17 +1,15 @@
 """A SavedModel that `export_saved_model` wrote, as a runtime. What tiles it needs is told by a JSON inside it."""
 
-import json
 import os
 import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..files import reason
+from ..network import About
 
 ABOUT = Path("assets.extra", "keras_edsr.json")  # TensorFlow Serving leaves this folder alone
-FORMAT = 1  # of that JSON
 
 
 def is_saved_model(path: str | os.PathLike) -> bool:
@@ -51,15 +49,15 @@ class SavedModelRuntime:
         folder = find_version(path)
         if folder is None:
             raise ValueError(f"{path} is no SavedModel: neither it nor a version in it has a saved_model.pb.")
-        about = read_about(folder)
+        about = _read_about(folder)
         gpus = tf.config.list_logical_devices("GPU")
         if device == "gpu" and not gpus:
             raise ValueError("TensorFlow finds no GPU. Leave out `device`.")
         self.device_name = "the GPU" if gpus and device != "cpu" else "the CPU"
-        self.scales: tuple[int, ...] = tuple(about["scales"])
-        self.halo: int = about["halo"]
-        self.channels: int = about["channels"]
-        self.filters: int = about["filters"]
+        self.scales = about.scales
+        self.halo = about.halo
+        self.channels = about.channels
+        self.filters = about.filters
         self._device = device and f"/{device}:0"
         try:
             with tf.device(self._device):
@@ -84,25 +82,6 @@ class SavedModelRuntime:
             return np.asarray(self._functions[scale](tf.constant(tiles, tf.float32)), np.float32)
 
 
-def read_about(folder: Path) -> dict[str, Any]:
-    """Reads what a SavedModel of this package says about itself.
-
-    Args:
-        folder: Path of the folder that has saved_model.pb.
-
-    Raises:
-        ValueError: It does not, or it is of a newer version; one line.
-    """
-    try:
-        about = json.loads((folder / ABOUT).read_bytes())
-        counts = [*about["scales"], about["halo"], about["channels"], about["filters"]]
-        if not about["scales"] or not all(isinstance(count, int) for count in counts):
-            raise ValueError("it has no whole numbers for the scales, halo, channels and filters")
-        if about["format"] != FORMAT:
-            raise ValueError(f"its format is {about['format']}, not {FORMAT}")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(
-            f"{folder} is a SavedModel that does not tell its scales and halo: {ABOUT} is missing or damaged "
-            f"({reason(error)}). Export the model with `keras-edsr export`."
-        ) from error
-    return about
+def _read_about(folder: Path) -> About:
+    file = folder / ABOUT
+    return About.from_json(file.read_bytes() if file.is_file() else None, folder, "a SavedModel")

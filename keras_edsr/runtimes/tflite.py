@@ -9,7 +9,7 @@ import numpy as np
 
 from ..files import reason
 from ..machine import count_cores
-from .about import KEY, About, read_about
+from ..network.about import KEY, About
 
 
 def is_installed() -> bool:
@@ -108,7 +108,7 @@ def read_tflite_about(path: Path) -> About:
                 text = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
     except Exception as error:  # a damaged file raises struct.error, IndexError, AttributeError, ...
         raise ValueError(f"{path} is no TensorFlow Lite model that can be read: {reason(error)}.") from error
-    return read_about(text, path, "a TensorFlow Lite model")
+    return About.from_json(text, path, "a TensorFlow Lite model")
 
 
 def _quantised(pixels, tensor):

@@ -6,8 +6,9 @@ import pytest
 
 from keras_edsr.checkpoints import CheckpointError
 from keras_edsr.checkpoints.detect import check, detect, find_state
-from keras_edsr.checkpoints.layouts import MEAN_NAMES, Network
+from keras_edsr.checkpoints.layouts import MEAN_NAMES, shapes
 from keras_edsr.checkpoints.tensors import Storage, Tensor, contiguous
+from keras_edsr.network import Network
 
 
 def tensor(*shape):
@@ -18,12 +19,16 @@ def tensors(shapes):
     return {name: tensor(*shape) for name, shape in shapes.items()}
 
 
-def edsr(scale=2, num_blocks=3, filters=8, layout="edsr-pytorch"):
-    return Network("EDSR", layout, (scale,), num_blocks, filters)
+def edsr(scale=2, num_blocks=3, filters=8, **options):
+    return Network("EDSR", (scale,), num_blocks, filters, **options)
 
 
 def mdsr(scales=(2, 3, 4), num_blocks=3, filters=8):
-    return Network("MDSR", "edsr-pytorch", scales, num_blocks, filters)
+    return Network("MDSR", scales, num_blocks, filters)
+
+
+def shapes_of(network, layout="edsr-pytorch"):
+    return shapes(network, layout)
 
 
 def means():
@@ -32,7 +37,7 @@ def means():
 
 # The tables of the published state dicts (facts 4.1 to 4.3), for one block.
 PUBLISHED = {
-    edsr(2, 1, 64): {
+    (edsr(2, 1, 64), "edsr-pytorch"): {
         "head.0": (64, 3, 3, 3),
         "body.0.body.0": (64, 64, 3, 3),
         "body.0.body.2": (64, 64, 3, 3),
@@ -40,7 +45,7 @@ PUBLISHED = {
         "tail.0.0": (256, 64, 3, 3),
         "tail.1": (3, 64, 3, 3),
     },
-    edsr(3, 1, 64, "basicsr"): {
+    (edsr(3, 1, 64), "basicsr"): {
         "conv_first": (64, 3, 3, 3),
         "body.0.conv1": (64, 64, 3, 3),
         "body.0.conv2": (64, 64, 3, 3),
@@ -48,7 +53,7 @@ PUBLISHED = {
         "upsample.0": (576, 64, 3, 3),
         "conv_last": (3, 64, 3, 3),
     },
-    mdsr((2, 3, 4), 1, 64): {
+    (mdsr((2, 3, 4), 1, 64), "edsr-pytorch"): {
         "head.0": (64, 3, 3, 3),
         **{f"pre_process.{s}.{b}.body.{c}": (64, 64, 5, 5) for s in range(3) for b in range(2) for c in (0, 2)},
         "body.0.body.0": (64, 64, 3, 3),
@@ -63,12 +68,12 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("network", PUBLISHED, ids=str)
-def test_names_and_shapes_are_those_published(network):
+@pytest.mark.parametrize(("network", "layout"), PUBLISHED, ids=str)
+def test_names_and_shapes_are_those_published(network, layout):
     expected = {}
-    for name, shape in PUBLISHED[network].items():
+    for name, shape in PUBLISHED[network, layout].items():
         expected |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-    assert network.shapes() == expected
+    assert shapes(network, layout) == expected
 
 
 @pytest.mark.parametrize(
@@ -86,13 +91,14 @@ def test_names_and_shapes_are_those_published(network):
     ids=str,
 )
 def test_counts_are_those_published(network, count, parameters):
-    shapes = network.shapes()
-    assert len(shapes) == count
-    assert sum(map(math.prod, shapes.values())) == parameters
+    found = shapes_of(network)
+    assert len(found) == count
+    assert sum(map(math.prod, found.values())) == parameters
 
 
 NETWORKS = [
-    *(edsr(scale, layout=layout) for scale in (2, 3, 4, 8) for layout in ("edsr-pytorch", "basicsr")),
+    *(edsr(scale) for scale in (1, 2, 3, 4, 8)),
+    *(edsr(scale, upsampler="direct") for scale in (1, 2, 3, 4, 8)),
     edsr(2, 1, 1),
     edsr(2, 32, 256),
     edsr(4, 12, 5),
@@ -100,32 +106,43 @@ NETWORKS = [
     mdsr((4, 2)),
     mdsr((3,)),
     mdsr((8, 2, 3, 4), 80, 64),
-    Network("EDSR", "edsr-pytorch", (2,), 2, 4, channels=1),
+    edsr(2, 2, 4, image_shape=(None, None, 1)),
+    edsr(4, 2, 4, image_shape=(None, None, 1), upsampler="direct"),
 ]
+BASICSR = [network for network in NETWORKS if network.family == "EDSR" and network.upsampler == "subpixel"]
 
 
-@pytest.mark.parametrize("network", NETWORKS, ids=str)
-def test_a_network_is_found_by_its_names_and_shapes(network):
-    state = tensors(network.shapes())
-    assert detect(state) == network
-    check(state, network)
+@pytest.mark.parametrize(
+    ("network", "layout"),
+    [*((network, "edsr-pytorch") for network in NETWORKS), *((network, "basicsr") for network in BASICSR)],
+    ids=str,
+)
+def test_a_network_is_found_by_its_names_and_shapes(network, layout):
+    state = tensors(shapes(network, layout))
+    assert detect(state) == (network, layout)
+    check(state, network, layout)
 
 
 @pytest.mark.parametrize("network", [edsr(), mdsr()], ids=str)
 def test_the_mean_may_be_there_or_not(network):
-    check(tensors(network.shapes()) | means(), network)
+    check(tensors(shapes_of(network)) | means(), network, "edsr-pytorch")
 
 
 def test_super_image_is_told_by_the_caller():
-    assert detect(tensors(edsr().shapes()) | means(), "super-image").layout == "super-image"
+    assert detect(tensors(shapes_of(edsr())) | means(), "super-image")[1] == "super-image"
 
 
 @pytest.mark.parametrize(
-    ("network", "layout"), [(edsr(), "basicsr"), (edsr(layout="basicsr"), "edsr-pytorch"), (mdsr(), "super-image")]
+    ("network", "own", "layout"),
+    [
+        (edsr(), "edsr-pytorch", "basicsr"),
+        (edsr(), "basicsr", "edsr-pytorch"),
+        (mdsr(), "edsr-pytorch", "super-image"),
+    ],
 )
-def test_another_layout_than_the_callers_is_refused(network, layout):
+def test_another_layout_than_the_callers_is_refused(network, own, layout):
     with pytest.raises(CheckpointError, match=f"not of {layout}"):
-        detect(tensors(network.shapes()), layout)
+        detect(tensors(shapes(network, own)), layout)
 
 
 OTHERS = {
@@ -164,13 +181,13 @@ def test_an_unknown_network_is_refused_with_its_names():
     ],
 )
 def test_a_network_without_measures_is_refused(change, says):
-    state = edsr().shapes() | change
+    state = shapes_of(edsr()) | change
     with pytest.raises(CheckpointError, match=says):
         detect(tensors({name: shape for name, shape in state.items() if shape is not None}))
 
 
 def test_a_scale_that_comes_twice_is_refused():
-    state = tensors(mdsr((2, 3)).shapes())
+    state = tensors(shapes_of(mdsr((2, 3))))
     state["upsample.1.0.weight"] = state["upsample.0.0.weight"]
     with pytest.raises(CheckpointError, match="one scale twice"):
         detect(state)
@@ -178,8 +195,8 @@ def test_a_scale_that_comes_twice_is_refused():
 
 def test_no_blocks_are_no_network():
     names = ("head.0", "body.0", "tail.0.0", "tail.1")
-    shapes = edsr().shapes() | {"body.0.weight": (8, 8, 3, 3)}
-    state = {f"{name}.weight": tensor(*shapes[f"{name}.weight"]) for name in names}
+    found = shapes_of(edsr()) | {"body.0.weight": (8, 8, 3, 3)}
+    state = {f"{name}.weight": tensor(*found[f"{name}.weight"]) for name in names}
     with pytest.raises(CheckpointError, match="without residual blocks"):
         detect(state)
 
@@ -187,34 +204,36 @@ def test_no_blocks_are_no_network():
 # === Strictness ===
 
 
-def complaint(state, network):
+def complaint(state, network, layout="edsr-pytorch"):
     with pytest.raises(CheckpointError) as caught:
-        check(state, network)
+        check(state, network, layout)
     return str(caught.value)
 
 
-@pytest.mark.parametrize("network", [edsr(), edsr(layout="basicsr"), mdsr()], ids=str)
-def test_every_tensor_that_is_missing_is_missed(network):
-    for name in network.shapes():
-        state = tensors(network.shapes())
+@pytest.mark.parametrize(
+    ("network", "layout"), [(edsr(), "edsr-pytorch"), (edsr(), "basicsr"), (mdsr(), "edsr-pytorch")], ids=str
+)
+def test_every_tensor_that_is_missing_is_missed(network, layout):
+    for name in shapes(network, layout):
+        state = tensors(shapes(network, layout))
         del state[name]
-        message = complaint(state, network)
+        message = complaint(state, network, layout)
         assert f"not in the file (1): {name}" in message
         assert "not complete" in message
 
 
 def test_a_tensor_too_many_is_named():
-    message = complaint(tensors(edsr().shapes() | {"body.9.body.0.weight": (8, 8, 3, 3)}), edsr())
+    message = complaint(tensors(shapes_of(edsr()) | {"body.9.body.0.weight": (8, 8, 3, 3)}), edsr())
     assert "not in the network (1): body.9.body.0.weight" in message
 
 
 def test_a_tensor_of_another_shape_is_named_with_both():
-    state = tensors(edsr().shapes() | {"body.1.body.2.weight": (8, 8, 5, 5)})
+    state = tensors(shapes_of(edsr()) | {"body.1.body.2.weight": (8, 8, 5, 5)})
     assert "body.1.body.2.weight has (8, 8, 5, 5) and must have (8, 8, 3, 3)" in complaint(state, edsr())
 
 
 def test_both_sides_are_listed_and_what_would_fit():
-    state = tensors(edsr().shapes())
+    state = tensors(shapes_of(edsr()))
     state["body.0.body.1.weight"] = state.pop("body.0.body.0.weight")
     message = complaint(state, edsr())
     assert "in the network, not in the file (1): body.0.body.0.weight" in message
@@ -224,13 +243,13 @@ def test_both_sides_are_listed_and_what_would_fit():
 
 
 def test_some_of_the_mean_is_not_the_mean():
-    state = tensors(edsr().shapes()) | means()
+    state = tensors(shapes_of(edsr())) | means()
     del state["add_mean.bias"]
     assert "add_mean.bias" in complaint(state, edsr())
 
 
 def test_many_names_are_not_all_listed():
-    state = tensors(edsr(num_blocks=30).shapes()) | {f"x{i}": tensor(1) for i in range(1000)}
+    state = tensors(shapes_of(edsr(num_blocks=30))) | {f"x{i}": tensor(1) for i in range(1000)}
     message = complaint(state, edsr(num_blocks=30))
     assert "(995 more)" in message
     assert len(message) < 500
@@ -242,7 +261,7 @@ def test_many_names_are_not_all_listed():
 @pytest.mark.parametrize("prefix", ["", "module.", "model.", "_orig_mod.", "module.model.", "_orig_mod.module.model."])
 @pytest.mark.parametrize("container", [(), ("state_dict",), ("params",), ("model", "state_dict"), ("net_g",)])
 def test_containers_and_prefixes_are_taken_off(prefix, container):
-    state = tensors(edsr().shapes())
+    state = tensors(shapes_of(edsr()))
     tree = {prefix + name: value for name, value in state.items()}
     for key in reversed(container):
         tree = {"epoch": 3, key: tree, "note": "text"}
@@ -280,7 +299,7 @@ def counter(dtype="int64", shape=()):
 @pytest.mark.parametrize("key", ["model", "state_dict", "params", "params_ema", "generator", "network_of_mine"])
 @pytest.mark.parametrize("beside", [tensor(5056), counter(), counter("float32"), counter("bool", (1,)), 3, [tensor(2)]])
 def test_what_stands_beside_a_state_dict_is_no_part_of_it(key, beside):
-    state = tensors(edsr().shapes())
+    state = tensors(shapes_of(edsr()))
     optimizer = {"state": {0: {"exp_avg": tensor(3, 3, 3, 3)}}, "param_groups": []}
     tree = {"beside": beside, key: state, "optimizer": optimizer}
     assert find_state(tree) == (state, (key,))
@@ -300,16 +319,16 @@ def test_what_stands_beside_a_state_dict_is_no_part_of_it(key, beside):
 )
 @pytest.mark.parametrize("prefix", ["", "module.", "module.module."])
 def test_counters_among_the_weights_are_left_out(counters, prefix):
-    state = tensors(edsr().shapes())
+    state = tensors(shapes_of(edsr()))
     tree = {**counters, **{prefix + name: value for name, value in state.items()}}
     assert find_state(tree)[0] == state
     assert find_state({"model": tree, "rng": tensor(16)})[0] == state
 
 
 def test_a_number_that_may_belong_to_the_network_is_not_left_out():
-    state = tensors(edsr().shapes()) | {"body.0.res_scale": counter("float32")}
+    state = tensors(shapes_of(edsr())) | {"body.0.res_scale": counter("float32")}
     found, _ = find_state(state)
-    assert "body.0.res_scale" in complaint(found, detect(found))
+    assert "body.0.res_scale" in complaint(found, *detect(found))
 
 
 def test_a_dict_that_is_met_again_and_again_is_looked_at_once():

@@ -17,10 +17,12 @@ from torch_pickles import MAGIC, ONE_TENSOR, SYSTEM, VALUES, legacy, number, pro
 
 from keras_edsr.checkpoints import CheckpointError
 from keras_edsr.checkpoints.description import open_checkpoint
+from keras_edsr.checkpoints.layouts import shapes
 from keras_edsr.checkpoints.pickles import MAX_OPCODES
 from keras_edsr.checkpoints.reader import parse, read_file
 from keras_edsr.checkpoints.tensors import DTYPES, Tensor
 from keras_edsr.checkpoints.writer import write_torch_zip
+from keras_edsr.network import Network
 
 # === Files made by hand ===
 
@@ -132,9 +134,9 @@ def test_what_lies_beside_the_weights_is_passed_over():
 )
 def test_files_that_pytorch_wrote_are_read_without_it(name):
     before = set(sys.modules)
-    network, tensors, description = open_checkpoint(TORCH_CHECKPOINTS / name)
+    tensors, description = open_checkpoint(TORCH_CHECKPOINTS / name)
     assert not any(module.split(".")[0] == "torch" for module in set(sys.modules) - before)
-    assert set(network.shapes()) <= set(tensors)
+    assert set(shapes(description.network, description.layout)) <= set(tensors)
     assert description.file_format == (
         "safetensors" if name.endswith("safetensors") else "torch-legacy" if "legacy" in name else "torch"
     )
@@ -143,7 +145,7 @@ def test_files_that_pytorch_wrote_are_read_without_it(name):
 
 
 def test_the_two_formats_of_one_network_hold_the_same():
-    (_, new, _), (_, old, _) = (open_checkpoint(TORCH_CHECKPOINTS / name) for name in ("mdsr.pt", "mdsr_legacy.pt"))
+    (new, _), (old, _) = (open_checkpoint(TORCH_CHECKPOINTS / name) for name in ("mdsr.pt", "mdsr_legacy.pt"))
     assert list(new) == list(old)
     for name in new:
         np.testing.assert_array_equal(new[name].read(), old[name].read())
@@ -298,7 +300,7 @@ def test_tensors_that_share_their_values_cannot_make_a_network_larger_than_the_f
     path = tmp_path / "shared.pt"
     state_ = {
         name: np.ones(tensor_.shape, np.float32)
-        for name, tensor_ in open_checkpoint(TORCH_CHECKPOINTS / "edsr_x2.pt")[1].items()
+        for name, tensor_ in open_checkpoint(TORCH_CHECKPOINTS / "edsr_x2.pt")[0].items()
     }
     largest = max(state_.values(), key=np.size)
     views = {
@@ -492,9 +494,8 @@ def test_paths_that_are_no_files_are_refused(tmp_path):
 
 
 def small_network():
-    shapes = open_checkpoint(TORCH_CHECKPOINTS / "edsr_x2.pt")[0]
-    shapes = type(shapes)("EDSR", "edsr-pytorch", (2,), 1, 1).shapes()
-    return {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(shapes.items())}
+    expected = shapes(Network("EDSR", (2,), 1, 1), "edsr-pytorch")
+    return {name: np.full(shape, i, np.float32) for i, (name, shape) in enumerate(expected.items())}
 
 
 def seeds():
@@ -554,11 +555,11 @@ def read_or_refuse(data, folder):
     path = folder / "fuzz.pt"
     path.write_bytes(data)
     try:
-        network, tensors, _ = open_checkpoint(path)
+        tensors, found = open_checkpoint(path)
     except CheckpointError as error:
         assert str(error).isprintable()  # noqa: PT017
         return
-    for name, shape in network.shapes().items():
+    for name, shape in shapes(found.network, found.layout).items():
         values = tensors[name].read()
         assert values.shape == shape
         assert values.dtype == (

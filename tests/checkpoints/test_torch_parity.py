@@ -15,8 +15,8 @@ from torch_pictures import PICTURE, TOLERANCE, assert_same_picture, perturbed, r
 from keras_edsr.checkpoints import CheckpointError  # noqa: E402
 from keras_edsr.checkpoints.description import open_checkpoint  # noqa: E402
 from keras_edsr.checkpoints.reader import parse  # noqa: E402
-from keras_edsr.models import EDSR, MDSR, load_torch, save_torch  # noqa: E402
-from keras_edsr.models.assign import build_model, set_weights  # noqa: E402
+from keras_edsr.checkpoints.state import to_arrays  # noqa: E402
+from keras_edsr.models import EDSR, MDSR, build, load_torch, save_torch  # noqa: E402
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 
@@ -83,9 +83,8 @@ def test_a_network_for_0_to_1_gives_what_pytorch_gives(tmp_path):
 def test_moving_255_into_the_kernels_costs_no_accuracy(tmp_path):
     module = reference.seeded(lambda: reference.SuperImageEDSR(2, 8, 32))
     path = write(tmp_path / "pytorch_model_2x.pt", module.state_dict())
-    network, tensors, _ = open_checkpoint(path)
-    unfolded = build_model(network, 1.0, (0, 0, 0))
-    set_weights(unfolded, network, tensors, value_range=255)
+    state, found = open_checkpoint(path)
+    unfolded = build(found.network, to_arrays(found.network, found.layout, state, value_range=255))
     exact = torch.from_numpy(PICTURE / 255).permute(2, 0, 1)[None]
     with torch.no_grad():
         exact = 255 * module.double()(exact)[0].permute(1, 2, 0).numpy()

@@ -36,9 +36,17 @@ def run(path, x):
     return {name: sr.transpose(0, 2, 3, 1) for name, sr in zip(names, results, strict=True)}
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_the_file_gives_the_models_image_of_any_batch_and_size(scale, tmp_path, unchecked):
-    model = model_of(scale=scale, mean=(30, 100, 220))
+@pytest.mark.parametrize(
+    ("scale", "options"),
+    [
+        *((scale, {"mean": (30, 100, 220)}) for scale in (1, 2, 3, 4, 8)),
+        (3, {"mean": 0}),
+        (2, {"upsampler": "direct", "mean": 0}),
+        (3, {"upsampler": "direct", "mean": (30, 100, 220)}),
+    ],
+)
+def test_the_file_gives_the_models_image_of_any_batch_and_size(scale, options, tmp_path, unchecked):
+    model = model_of(scale=scale, **options)
     path = export_onnx(model, tmp_path / "m.onnx")
     for shape in ((1, 9, 8, 3), (2, 5, 12, 3)):
         sr = run(path, images(*shape))
@@ -105,8 +113,8 @@ def test_what_was_written_was_run_in_another_process_and_nothing_else_is_left(tm
 
 
 def test_a_wrong_file_is_found_out_and_nothing_is_left(tmp_path, monkeypatch):
-    weights = export._weights
-    monkeypatch.setattr(export, "_weights", lambda conv: [array * 1.02 for array in weights(conv)])
+    weights = export.weights
+    monkeypatch.setattr(export, "weights", lambda *args: [array * 1.02 for array in weights(*args)])
     with pytest.raises(ValueError, match=r"differs from the model at x2: up to \d+ grey levels"):
         export_onnx(model_of(), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())

@@ -3,16 +3,15 @@
 import keras
 import numpy as np
 import pytest
-from reference import images
+from reference import images, pair
 
 from keras_edsr.evaluation import evaluate
 from keras_edsr.export import tflite
-from keras_edsr.export.int8 import balanced, calibration_crops, network
+from keras_edsr.export.int8 import balanced, calibration_crops, run_network
 from keras_edsr.export.tflite import export_tflite
 from keras_edsr.image_io import write_image
-from keras_edsr.models import EDSR, MDSR
+from keras_edsr.models import EDSR, MDSR, build
 from keras_edsr.presets import locate
-from keras_edsr.runtimes.about import about_model
 
 interpreter = pytest.importorskip(
     "ai_edge_litert.interpreter", reason="needs ai-edge-litert: pip install 'keras-edsr[litert]'"
@@ -121,10 +120,10 @@ def test_smaller_weights_are_smaller_and_near(quantize, share, tolerance, tmp_pa
 # === 8 bits ===
 
 
-@pytest.mark.parametrize("mean", [None, (30, 100, 220)])
-def test_the_network_that_is_rounded_is_the_models_up_to_the_edges(mean):
-    model = model_of(mean=mean)
-    sr = network(model, about_model(model), 2, images(*LARGE), lambda name, x: x)
+@pytest.mark.parametrize("options", [{}, {"mean": (30, 100, 220)}, {"mean": 0}, {"mean": 0, "upsampler": "direct"}])
+def test_the_network_that_is_rounded_is_the_models_up_to_the_edges(options):
+    model = model_of(**options)
+    sr = run_network(*pair(model), 2, images(*LARGE), lambda name, x: x)
     np.testing.assert_allclose(sr, model(images(*LARGE)), atol=1e-3)
 
 
@@ -198,7 +197,7 @@ def uneven(kind="edsr", **settings):
     return model
 
 
-def largest(model, about, crops):
+def largest(network, arrays, crops):
     """The largest absolute value of each of the trunk's channels."""
     found = []
 
@@ -208,15 +207,16 @@ def largest(model, about, crops):
         return x
 
     for crop in crops:
-        network(model, about, about.scales[0], crop[None], mark)
+        run_network(network, arrays, network.scales[0], crop[None], mark)
     return np.max(found, axis=0)
 
 
 @pytest.mark.parametrize("kind", ["edsr", "mdsr", "branch"])
 def test_the_balanced_network_is_the_same(kind, photos):
     model = uneven("mdsr").branch(3) if kind == "branch" else uneven(kind)
-    before = model.get_weights()
-    result = balanced(model, about_model(model), calibration_crops(photos, 3))
+    network, arrays = pair(model)
+    before = {path: array.copy() for path, array in arrays.items()}
+    result = build(network, balanced(network, arrays, calibration_crops(photos, 3)))
     x = images(*SMALL)
     outputs = model(x), result(x)
     if kind == "mdsr":
@@ -225,14 +225,15 @@ def test_the_balanced_network_is_the_same(kind, photos):
             np.testing.assert_allclose(sr, expected_sr, rtol=1e-4, atol=2e-3)
     else:
         np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-4, atol=2e-3)
-    for old, now in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, now)
+    for path, array in before.items():
+        np.testing.assert_array_equal(array, arrays[path])
 
 
 def test_the_channels_of_a_balanced_network_are_closer_together(photos):
     model = uneven()
-    about, crops = about_model(model), list(calibration_crops(photos, 3))
-    old, now = (np.log(largest(each, about, crops)) for each in (model, balanced(model, about, crops)))
+    network, arrays = pair(model)
+    crops = list(calibration_crops(photos, 3))
+    old, now = (np.log(largest(network, each, crops)) for each in (arrays, balanced(network, arrays, crops)))
     assert np.ptp(old) > 1
     np.testing.assert_allclose(np.ptp(now), np.ptp(old) / 2, rtol=1e-4)
 

@@ -77,3 +77,8 @@ def upsample(model, name, scale, x):
 
 def _weights(model, name):
     return [weight.numpy().astype(np.float64) for weight in model.get_layer(name).weights]
+
+
+def pair(model):
+    """The network of a Keras model and its weights."""
+    return model.network, model.get_arrays()

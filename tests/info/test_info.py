@@ -14,13 +14,16 @@ import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
 from places import TORCH_CHECKPOINTS
+from reference import pair
 
 from keras_edsr import EDSR, MDSR
-from keras_edsr.checkpoints import Network
 from keras_edsr.checkpoints.reader import read_file
 from keras_edsr.info.describe import describe
+from keras_edsr.info.presets import facts
 from keras_edsr.info.recognise import recognise
 from keras_edsr.info.text import page
+from keras_edsr.network import Network
+from keras_edsr.network.arrays import weight_shapes
 from keras_edsr.runtimes.ncnn_format import ncnn_files, ncnn_networks
 
 SIZES = ("family", "scales", "num_blocks", "filters", "channels", "halo")
@@ -44,15 +47,13 @@ def refusal(path):
 networks = st.builds(
     Network,
     st.just("EDSR"),
-    st.just("edsr-pytorch"),
     st.sampled_from([(2,), (3,), (4,), (8,)]),
     st.integers(1, 40),
     st.sampled_from([8, 32, 64, 256]),
-    st.sampled_from([1, 3, 4]),
+    image_shape=st.sampled_from([(None, None, channels) for channels in (1, 3, 4)]),
 ) | st.builds(
     Network,
     st.just("MDSR"),
-    st.just("edsr-pytorch"),
     st.sampled_from([scales for n in (1, 2, 3, 4) for scales in itertools.combinations((2, 3, 4, 8), n)]),
     st.integers(1, 80),
     st.sampled_from([16, 64]),
@@ -60,8 +61,7 @@ networks = st.builds(
 
 
 def kernels_of(network):
-    shapes = [shape for shape in network.shapes().values() if len(shape) == 4]
-    return [(height, width, ins, outs) for outs, ins, height, width in shapes]
+    return [shape for shape in weight_shapes(network).values() if len(shape) == 4]
 
 
 @hypothesis.settings(deadline=None, derandomize=True)
@@ -73,7 +73,7 @@ def test_a_network_is_known_by_its_kernels_in_any_order(network):
 
 @pytest.mark.parametrize("left_out", range(9))
 def test_with_a_kernel_less_or_more_it_is_none(left_out):
-    kernels = kernels_of(Network("MDSR", "edsr-pytorch", (2, 3), 2, 16))
+    kernels = kernels_of(Network("MDSR", (2, 3), 2, 16))
     kinds = list(dict.fromkeys(kernels))
     if left_out < len(kinds):
         kernels.remove(kinds[left_out])
@@ -95,7 +95,7 @@ def test_pytorchs_files_have_the_kernels_of_their_network(name, expected):
     tensors = read_file(TORCH_CHECKPOINTS / name).tree
     shapes = [tensor.shape for key, tensor in tensors.items() if len(tensor.shape) == 4 and "mean" not in key]
     network = recognise([(height, width, ins, outs) for outs, ins, height, width in shapes])
-    assert tuple(getattr(network, name) for name in SIZES) == expected
+    assert tuple(facts(network)[name] for name in SIZES) == expected
 
 
 # === Keras and PyTorch ===
@@ -239,7 +239,7 @@ def test_an_onnx_file(tmp_path):
 def ncnn_folder(tmp_path):
     folder = tmp_path / "ncnn"
     folder.mkdir()
-    for name, content in ncnn_files(ncnn_networks(MDSR((2, 3), 1, 4)), "model").items():
+    for name, content in ncnn_files(ncnn_networks(*pair(MDSR((2, 3), 1, 4))), "model").items():
         (folder / name).write_bytes(content)
     return folder
 
@@ -351,7 +351,7 @@ def test_onnx_without_its_package_is_named(tmp_path, monkeypatch):
 def test_a_joined_network_has_one_size():
     from keras_edsr.info.describe import _join
 
-    part = Network("MDSR", "edsr-pytorch", (2,), 1, 16)
+    part = Network("MDSR", (2,), 1, 16)
     assert _join([part, replace(part, scales=(3,))]).scales == (2, 3)
     assert _join([part, replace(part, scales=(3,), filters=8)]) is None
     assert _join([part, None]) is None

@@ -21,6 +21,7 @@ CONFIG = {
     "residual_scaling": 0.2,
     "image_shape": (None, None, 2),
     "mean": (10.0, 20.0),
+    "upsampler": "direct",
     "dtype": "mixed_bfloat16",
     "name": "mine",
 }
@@ -333,7 +334,7 @@ def test_a_dtype_overrides_the_global_policy(global_policy):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"scale": 5}, r"`scale` must be one of \(2, 3, 4, 8\). Received: scale=5"),
+        ({"scale": 5}, r"`scale` must be one of \(1, 2, 3, 4, 8\). Received: scale=5"),
         ({"scale": 2.0}, r"`scale` must be one of .* Received: scale=2.0"),
         ({"scale": None}, "`scale` must be one of"),
         ({"num_blocks": 0}, "`num_blocks` must be a positive integer. Received: num_blocks=0"),
@@ -342,7 +343,7 @@ def test_a_dtype_overrides_the_global_policy(global_policy):
         ({"filters": "64"}, "`filters` must be a positive integer"),
         ({"image_shape": (None, None)}, "`image_shape` must be"),
         ({"image_shape": (None, None, None)}, "must be a positive integer"),
-        ({"mean": (1.0, 2.0)}, r"one channel per value of `mean`. Received: 3 channels"),
+        ({"mean": (1.0, 2.0)}, r"`mean` must have one value for each of the 3 channels"),
         ({"mean": ()}, "one channel per value of `mean`"),
     ],
 )

@@ -1,11 +1,12 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from keras_edsr import EDSR, MDSR
-from keras_edsr.models import MDSRBranch
-from keras_edsr.models.files import load_folder, save_folder
+from keras_edsr.models import MDSRBranch, load_model
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def model():
 
 def refusal(folder):
     with pytest.raises(ValueError, match="preset") as raised:
-        load_folder(folder)
+        load_model(folder)
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
@@ -23,9 +24,9 @@ def refusal(folder):
 @pytest.mark.parametrize("kind", [EDSR, MDSR, MDSRBranch])
 def test_a_preset_gives_the_same_model_back(tmp_path, kind):
     mdsr = MDSR((2, 3), 1, 4, shared_tail=False)
-    model = {EDSR: EDSR(3, 2, 4, 0.1), MDSR: mdsr, MDSRBranch: mdsr.branch(3)}[kind]
-    save_folder(model, tmp_path / "preset")
-    again = load_folder(tmp_path / "preset")
+    model = {EDSR: EDSR(3, 2, 4, 0.1, upsampler="direct", mean=0), MDSR: mdsr, MDSRBranch: mdsr.branch(3)}[kind]
+    model.save_to_preset(tmp_path / "preset")
+    again = load_model(tmp_path / "preset")
     assert type(again) is kind
     assert again.get_config() == model.get_config()
     for one, two in zip(model.get_weights(), again.get_weights(), strict=True):
@@ -71,7 +72,7 @@ def test_weights_that_the_config_does_not_tell_of_are_refused(tmp_path, model):
     about = json.loads((tmp_path / "config.json").read_text())
     about["config"]["num_blocks"] = 2
     (tmp_path / "config.json").write_text(json.dumps(about))
-    assert "tells of a weight body_1/conv_1/bias of shape (4,), model.safetensors of None" in refusal(tmp_path)
+    assert "must have a weight body_1/conv_1/bias of shape (4,), and the file has None" in refusal(tmp_path)
 
 
 def test_weights_of_another_shape_are_refused(tmp_path, model):
@@ -79,7 +80,7 @@ def test_weights_of_another_shape_are_refused(tmp_path, model):
     about = json.loads((tmp_path / "config.json").read_text())
     about["config"]["filters"] = 8
     (tmp_path / "config.json").write_text(json.dumps(about))
-    assert "body_0/conv_1/bias of shape (8,), model.safetensors of (4,)" in refusal(tmp_path)
+    assert "body_0/conv_1/bias of shape (8,), and the file has (4,)" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "torch"])
@@ -96,5 +97,24 @@ def test_damaged_weights_are_refused(tmp_path, model, damage):
     if damage != "missing":
         file.write_bytes({"empty": b"", "cut": data[:-1], "torch": data}[damage])
     with pytest.raises(ValueError, match=r"Cannot read .*model\.safetensors") as raised:
-        load_folder(tmp_path / "a")
+        load_model(tmp_path / "a")
     assert "\n" not in str(raised.value)
+
+
+def test_upscaling_with_a_preset_imports_neither_tensorflow_nor_h5py(tmp_path, model):
+    pytest.importorskip("ncnn", reason="needs ncnn: pip install 'keras-edsr[ncnn]'")
+    model.save_to_preset(tmp_path)
+    program = (
+        "import sys, numpy, keras_edsr\n"
+        "image = numpy.zeros((9, 8, 3), 'uint8')\n"
+        f"assert keras_edsr.upscale({str(tmp_path)!r}, image, runtime='ncnn').shape == (18, 16, 3)\n"
+        "assert not {'tensorflow', 'keras', 'h5py'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_config_that_lacks_a_number_is_refused(tmp_path, model):
+    model.save_to_preset(tmp_path)
+    text = (tmp_path / "config.json").read_text()
+    (tmp_path / "config.json").write_text(text.replace("num_blocks", "blocks"))
+    assert "its config is not that of an EDSR" in refusal(tmp_path)

@@ -9,18 +9,18 @@ from PIL import Image
 from places import TORCH_CHECKPOINTS
 
 from keras_edsr import EDSR, MDSR, upscale
-from keras_edsr.checkpoints import Network
 from keras_edsr.info.describe import describe
 from keras_edsr.models import load_model
+from keras_edsr.network import Network
 from keras_edsr.presets import official
 from keras_edsr.runtimes import open_runtime
 
 OUTPUTS = np.load(TORCH_CHECKPOINTS / "outputs.npz")
 PICTURE = np.array(Image.open(TORCH_CHECKPOINTS / "picture.png"))
 SMALL = {  # networks of the size of the golden files, under the names of the published ones
-    "edsr_baseline_x2": Network("EDSR", "edsr-pytorch", (2,), 2, 8),
-    "edsr_x4": Network("EDSR", "edsr-pytorch", (4,), 2, 8),
-    "mdsr": Network("MDSR", "edsr-pytorch", (2, 3, 4), 2, 8),
+    "edsr_baseline_x2": Network("EDSR", (2,), 2, 8),
+    "edsr_x4": Network("EDSR", (4,), 2, 8),
+    "mdsr": Network("MDSR", (2, 3, 4), 2, 8),
 }
 
 

@@ -19,18 +19,19 @@ from torch_pictures import assert_same_picture, perturbed, run
 
 from keras_edsr.checkpoints import CheckpointError, describe
 from keras_edsr.checkpoints.description import open_checkpoint
+from keras_edsr.checkpoints.layouts import shapes
 from keras_edsr.checkpoints.means import stored_mean
 from keras_edsr.checkpoints.reader import read_file
 from keras_edsr.checkpoints.writer import write_torch_zip
 from keras_edsr.models import EDSR, MDSR, load_torch, save_torch
-from keras_edsr.models.assign import shuffle_order
+from keras_edsr.network import Network, shuffle_order
 
 OUTPUTS = np.load(TORCH_CHECKPOINTS / "outputs.npz")
 
 
 def stored(path):
     """The state dict of a file, name -> array."""
-    return {name: tensor.read() for name, tensor in open_checkpoint(path)[1].items()}
+    return {name: tensor.read() for name, tensor in open_checkpoint(path)[0].items()}
 
 
 def assert_same_bits(ours, theirs):
@@ -84,10 +85,11 @@ def test_shuffle_order_is_a_permutation(features, factor):
 
 def test_every_weight_of_the_model_is_set():
     model = load_torch(TORCH_CHECKPOINTS / "mdsr.pt")
-    network, state, _ = open_checkpoint(TORCH_CHECKPOINTS / "mdsr.pt")
-    assert len(model.trainable_variables) == len(network.shapes())
+    state, found = open_checkpoint(TORCH_CHECKPOINTS / "mdsr.pt")
+    names = shapes(found.network, found.layout)
+    assert len(model.trainable_variables) == len(names)
     ours = sorted(np.sort(np.ravel(v)).tobytes() for v in model.trainable_variables)
-    theirs = sorted(np.sort(state[name].read().ravel()).tobytes() for name in network.shapes())
+    theirs = sorted(np.sort(state[name].read().ravel()).tobytes() for name in names)
     assert ours == theirs
 
 
@@ -95,14 +97,14 @@ def test_every_weight_of_the_model_is_set():
 
 
 @pytest.mark.parametrize(
-    ("family", "filters", "scaling"), [("EDSR", 256, 0.1), ("EDSR", 64, 1.0), ("EDSR", 255, 1.0), ("MDSR", 256, 1.0)]
+    ("family", "filters", "scaling"),
+    [("EDSR", 256, 0.1), ("EDSR", 64, 1.0), ("EDSR", 255, 1.0), ("EDSR", 512, 0.1), ("MDSR", 256, 1.0)],
 )
 def test_residual_scaling_is_what_was_published(family, filters, scaling, tmp_path):
-    network = open_checkpoint(TORCH_CHECKPOINTS / "edsr_x2.pt")[0]
-    network = type(network)(family, "edsr-pytorch", (2,), 1, filters)
-    state = {name: np.zeros(shape, np.float32) for name, shape in network.shapes().items()}
+    names = shapes(Network(family, (2,), 1, filters), "edsr-pytorch")
+    state = {name: np.zeros(shape, np.float32) for name, shape in names.items()}
     description = describe(write(tmp_path / "x.pt", state))
-    assert description.residual_scaling == scaling
+    assert description.network.residual_scaling == scaling
     assert any(f"residual_scaling={scaling}, as published" in note for note in description.notes)
 
 
@@ -114,13 +116,9 @@ def test_residual_scaling_can_be_given():
 
 def test_description_tells_what_info_needs():
     found = describe(TORCH_CHECKPOINTS / "mdsr_legacy.pt")
-    assert (found.family, found.layout, found.file_format) == ("MDSR", "edsr-pytorch", "torch-legacy")
-    assert (found.scales, found.num_blocks, found.filters, found.channels) == ((2, 3, 4), 2, 8, 3)
-    model = load_torch(TORCH_CHECKPOINTS / "mdsr_legacy.pt")
-    assert found.halo == model.halo
-    assert found.parameters == model.count_params()
-    assert (found.dtype, found.mean, found.value_range, found.warnings) == ("float32", None, 255, ())
-    assert describe(TORCH_CHECKPOINTS / "edsr_x2.pt").halo == 8
+    assert (found.layout, found.file_format) == ("edsr-pytorch", "torch-legacy")
+    assert found.network == Network("MDSR", (2, 3, 4), 2, 8) == load_torch(TORCH_CHECKPOINTS / "mdsr_legacy.pt").network
+    assert (found.dtype, found.value_range, found.warnings) == ("float32", 255, ())
     assert describe(TORCH_CHECKPOINTS / "edsr_x2_bfloat16.pt").dtype == "bfloat16"
 
 
@@ -175,9 +173,9 @@ def test_weights_that_diverged_are_refused(value, tmp_path):
 
 
 def in_another_type(path, dtype, kind):
-    network, state, _ = open_checkpoint(TORCH_CHECKPOINTS / "edsr_x3.safetensors")
+    state, found = open_checkpoint(TORCH_CHECKPOINTS / "edsr_x3.safetensors")
     header, values, end = {}, b"", 0
-    for name in network.shapes():
+    for name in shapes(found.network, found.layout):
         array = state[name].read().astype(dtype)
         header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": [end, end := end + array.nbytes]}
         values += array.tobytes()
@@ -209,7 +207,7 @@ def test_super_image_is_known_by_the_config_beside_it(tmp_path):
     config = {"model_type": "EDSR", "n_feats": 8, "n_resblocks": 2, "res_scale": 0.25}
     (tmp_path / "config.json").write_text(json.dumps(config))
     found = describe(tmp_path / "weights.pt")
-    assert (found.layout, found.residual_scaling) == ("super-image", 0.25)
+    assert (found.layout, found.network.residual_scaling) == ("super-image", 0.25)
 
 
 def test_super_image_under_another_name_is_edsr_pytorch_until_told(tmp_path):
@@ -394,7 +392,7 @@ def test_a_file_is_replaced_only_when_asked(tmp_path):
         save_torch(model, path)
     assert path.read_text() == "precious"
     save_torch(model, path, overwrite=True)
-    assert describe(path).family == "EDSR"
+    assert describe(path).network.family == "EDSR"
 
 
 @pytest.mark.parametrize("name", ["x.keras", "x", "missing/x.pt"])
@@ -408,7 +406,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
         file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("keras_edsr.models.torch_weights.write_torch_zip", fail)
+    monkeypatch.setattr("keras_edsr.checkpoints.files.write_torch_zip", fail)
     with pytest.raises(CheckpointError, match="no space left"):
         save_torch(EDSR(2, 1, 4, 1.0), tmp_path / "x.pt")
     assert list(tmp_path.iterdir()) == []

@@ -14,9 +14,9 @@ from keras_edsr.export import export_ncnn, export_onnx, export_tflite
 from keras_edsr.image_io import write_image
 from keras_edsr.inference import upscale
 from keras_edsr.models import EDSR, MDSR
+from keras_edsr.network import About
 from keras_edsr.runtimes import needs_tensorflow, open_runtime, tflite
 from keras_edsr.runtimes import onnx as onnx_runtime
-from keras_edsr.runtimes.about import About, about_model, read_about
 
 pytest.importorskip("ai_edge_litert", reason="needs ai-edge-litert: pip install 'keras-edsr[litert]'")
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'keras-edsr[onnx]'")
@@ -143,7 +143,7 @@ def test_windows_of_a_fixed_size_give_the_whole_image(folder, model, size):
 
 
 def test_an_image_below_the_fixed_size_is_refused_with_the_least(folder):
-    with pytest.raises(ValueError, match=r"images of 24x20 pixels, and takes no smaller image\. Received: 30x19"):
+    with pytest.raises(ValueError, match=r"images of 24x20 pixels and cannot take a smaller image\. Received: 30x19"):
         upscale(folder / "fixed.tflite", images(19, 30, 3).astype(np.uint8))
 
 
@@ -242,10 +242,10 @@ def test_a_gpu_that_is_not_there_is_refused(folder, name):
 
 
 def test_what_is_told_is_read(mdsr):
-    about = about_model(mdsr)
-    assert about == About("mdsr", (2, 3), 14, 3, 8, 1, mdsr.count_params())
-    assert read_about(about.to_json(), "m.onnx", "an ONNX model") == about
-    assert read_about(about_model(mdsr.branch(3)).to_json(), "m.onnx", "an ONNX model").scales == (3,)
+    about = About.of(mdsr.network)
+    assert about == About((2, 3), 14, 3, 8, "mdsr", 1, mdsr.count_params())
+    assert About.from_json(about.to_json(), "m.onnx", "an ONNX model") == about
+    assert About.from_json(About.of(mdsr.branch(3).network).to_json(), "m.onnx", "an ONNX model").scales == (3,)
 
 
 @pytest.mark.parametrize(
@@ -262,5 +262,5 @@ def test_what_is_told_is_read(mdsr):
 )
 def test_what_is_told_wrongly_is_refused(text, problem):
     with pytest.raises(ValueError, match=problem) as raised:
-        read_about(text, "m.onnx", "an ONNX model")
+        About.from_json(text, "m.onnx", "an ONNX model")
     assert "\n" not in str(raised.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from reference import images
+from reference import images, pair
 
 from keras_edsr.image_io import read_image
 from keras_edsr.imresize import imresize
@@ -202,7 +202,7 @@ def test_threads_are_as_many_as_asked_for(monkeypatch):
 
 
 def test_a_missing_package_is_named(monkeypatch):
-    networks = ncnn_networks(model_of("edsr", 2))
+    networks = ncnn_networks(*pair(model_of("edsr", 2)))
     monkeypatch.setattr(ncnn, "is_installed", lambda: False)
     with pytest.raises(ValueError, match=r"pip install 'keras-edsr\[ncnn\]'"):
         NcnnRuntime(networks)

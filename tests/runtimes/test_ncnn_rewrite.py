@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from reference import conv2d, pixel_shuffle
+from reference import conv2d, pair, pixel_shuffle
 
 from keras_edsr.models import EDSR, MDSR
 from keras_edsr.runtimes.ncnn_format import ncnn_networks
@@ -50,7 +50,7 @@ def image(height, width, channels=3):
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_the_merged_end_is_the_network_but_for_the_outermost_pixel(scale):
-    graph, _ = ncnn_networks(EDSR(scale, 1, 4, 1.0))[scale]
+    graph, _ = ncnn_networks(*pair(EDSR(scale, 1, 4, 1.0)))[scale]
     merged, _ = merge_linear_end(graph)
     expected, got = (run(each, image(9, 8))["output"] for each in (graph, merged))
     inside = np.s_[scale:-scale, scale:-scale]
@@ -60,7 +60,7 @@ def test_the_merged_end_is_the_network_but_for_the_outermost_pixel(scale):
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_the_outermost_pixel_needs_three_features(scale):
-    graph, _ = ncnn_networks(EDSR(scale, 1, 4, 1.0))[scale]
+    graph, _ = ncnn_networks(*pair(EDSR(scale, 1, 4, 1.0)))[scale]
     _, end = merge_linear_end(graph)
     blobs = run(graph, image(9, 8))
     strip = run(end, blobs[FEATURES][:3])["output"]
@@ -68,7 +68,7 @@ def test_the_outermost_pixel_needs_three_features(scale):
 
 
 def test_the_merged_end_is_one_convolution_and_one_shuffle():
-    graph, _ = ncnn_networks(EDSR(4, 1, 4, 1.0))[4]
+    graph, _ = ncnn_networks(*pair(EDSR(4, 1, 4, 1.0)))[4]
     merged, _ = merge_linear_end(graph)
     *_, convolution, shuffle = merged.layers
     assert convolution.weights[0].shape == (3 * 4**2, 4, 5, 5)
@@ -77,7 +77,7 @@ def test_the_merged_end_is_one_convolution_and_one_shuffle():
 
 @pytest.mark.parametrize(("scale", "outputs"), [(2, 16), (3, 32), (4, 48)])
 def test_the_merged_end_fills_whole_registers(scale, outputs):
-    graph, _ = ncnn_networks(EDSR(scale, 1, 4, 1.0))[scale]
+    graph, _ = ncnn_networks(*pair(EDSR(scale, 1, 4, 1.0)))[scale]
     merged, _ = merge_linear_end(graph)
     [convolution] = [layer for layer in merged.layers if layer.name == "merged"]
     assert len(convolution.weights[0]) == outputs
@@ -85,7 +85,7 @@ def test_the_merged_end_fills_whole_registers(scale, outputs):
 
 
 def test_a_gray_network_is_merged():
-    graph, _ = ncnn_networks(EDSR(2, 1, 4, 1.0, image_shape=(None, None, 1)))[2]
+    graph, _ = ncnn_networks(*pair(EDSR(2, 1, 4, 1.0, image_shape=(None, None, 1))))[2]
     merged, _ = merge_linear_end(graph)
     expected, got = (run(each, image(6, 7, 1))["output"] for each in (graph, merged))
     np.testing.assert_allclose(got[2:-2, 2:-2], expected[2:-2, 2:-2], atol=1e-7)
@@ -93,7 +93,7 @@ def test_a_gray_network_is_merged():
 
 @pytest.mark.parametrize(("height", "width"), [(9, 8), (1, 1), (2, 5)])
 def test_kernels_of_5_are_kernels_of_3(height, width):
-    graph, _ = ncnn_networks(MDSR((2, 3), 1, 4))[3]
+    graph, _ = ncnn_networks(*pair(MDSR((2, 3), 1, 4)))[3]
     rewritten = kernels_of_3(graph)
     shapes = {layer.weights[0].shape[2:] for layer in rewritten.layers if layer.kind == "Convolution"}
     assert shapes == {(3, 3)}
