@@ -8,11 +8,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .imresize import imresize  # imported here: a later import of the module would hide the function
 from .registration import register_when_keras_is_imported
 
 if TYPE_CHECKING:
     from . import data, layers, metrics
+    from ._imresize import imresize
     from .evaluation import evaluate
     from .export import export_ncnn, export_onnx, export_saved_model, export_tflite
     from .inference import upscale
@@ -45,6 +45,7 @@ _HOMES = {
     "export_onnx": "export",
     "export_saved_model": "export",
     "export_tflite": "export",
+    "imresize": "_imresize",
     "load_model": "models",
     "load_torch": "models",
     "save_torch": "models",

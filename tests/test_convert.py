@@ -13,8 +13,8 @@ from PIL import Image
 from places import TORCH_CHECKPOINTS
 
 from keras_edsr import EDSR, MDSR, cli
+from keras_edsr._convert import convert
 from keras_edsr.checkpoints.reader import read_file
-from keras_edsr.convert import convert
 
 OUTPUTS = np.load(TORCH_CHECKPOINTS / "outputs.npz")
 PICTURE = np.array(Image.open(TORCH_CHECKPOINTS / "picture.png"))

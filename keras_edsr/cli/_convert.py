@@ -36,7 +36,7 @@ def convert(source, target, **options):
     """
     if str(target).endswith(".keras"):
         import_tensorflow()
-    from ..convert import convert as run
+    from .._convert import convert as run
 
     run(source, target, **options)
     click.echo(target)

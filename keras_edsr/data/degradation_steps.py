@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .._imresize import imresize
 from ..image_ops import PEAK, quantise
-from ..imresize import imresize
 from .kernels import (
     convolve,
     convolve_separable,

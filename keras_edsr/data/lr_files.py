@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from .._imresize import imresize
 from ..files import atomic_file, naming
 from ..image_io import find_images, read_image, write_image
 from ..image_ops import crop_to_multiple
-from ..imresize import imresize
 from .degradation import Degradation, image_seed
 from .sampler import check_scales
 

@@ -11,9 +11,9 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 
+from .._imresize import imresize
 from ..files import delete_old_leftovers, open_file
 from ..image_io import decode_image, read_size
-from ..imresize import imresize
 from ..machine import count_cores, total_memory
 from .cache import open_pack, write_pack
 

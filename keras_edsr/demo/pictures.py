@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .._imresize import imresize
 from ..image_io import Picture, count_pixels, eight_bits, jpeg_quality, read_picture, read_size, write_picture
-from ..imresize import imresize
 from ..inference import choose, upscale_files
 from ..inference.alpha import fill_hidden
 from .choices import Choice

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from .._imresize import imresize
 from ..data.degradation import Degradation, image_seed
 from ..data.sources import match_images
 from ..files import naming
 from ..image_io import find_images, read_image
 from ..image_ops import crop_to_multiple
-from ..imresize import imresize
 from ..scores import Image, Scores, check_request, means, score
 
 BICUBIC = "bicubic"

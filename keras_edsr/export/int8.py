@@ -22,9 +22,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from .._imresize import imresize
 from ..image_io import find_images, read_image
 from ..image_ops import PEAK
-from ..imresize import imresize
 from ..network import Add, Arrays, Convolve, Network, Shift, as_arrays, operations, weights
 from ..network.graph import INPUT
 

@@ -6,8 +6,8 @@ import math
 import numpy as np
 from PIL import Image
 
+from .._imresize import imresize
 from ..image_io import eight_bits, from_pillow, to_pillow
-from ..imresize import imresize
 from ..runtimes import open_runtime
 from .alpha import fill_hidden, keep_extremes
 from .network import check_tile_size, gain, run_network

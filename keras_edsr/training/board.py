@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from ..imresize import imresize
+from .._imresize import imresize
 
 PICTURES = 4  # validation images at each scale; more would make the log files large
 SIDE = 64  # LR pixels of a picture's side

@@ -14,7 +14,7 @@ from photographs import photograph
 from PIL import Image
 from scipy import ndimage, special, stats
 
-from keras_edsr import data
+from keras_edsr import data, imresize
 from keras_edsr.data import degradation_steps, kernels
 from keras_edsr.data.degradation import (
     PRESETS,
@@ -27,7 +27,6 @@ from keras_edsr.data.degradation import (
     Resize,
     image_seed,
 )
-from keras_edsr.imresize import imresize
 
 
 def decoded(image, codec, **options):

@@ -10,11 +10,10 @@ from photographs import photograph
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from keras_edsr import cli, evaluation
+from keras_edsr import cli, evaluation, imresize
 from keras_edsr.data import Degradation, degrade
 from keras_edsr.image_io import read_image, write_image
 from keras_edsr.image_ops import luma
-from keras_edsr.imresize import imresize
 
 
 @pytest.fixture(autouse=True)

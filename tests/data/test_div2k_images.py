@@ -10,10 +10,10 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core.download import checksums
 
+from keras_edsr import imresize
 from keras_edsr.data import Degradation, PatchSampler, div2k, div2k_pairs, random_patches
 from keras_edsr.data.degradation import image_seed
 from keras_edsr.image_io import read_image
-from keras_edsr.imresize import imresize
 
 NUMBERS = {"train": (1, 2, 3, 4, 5), "valid": (801, 802)}
 SCALES = (2, 3)

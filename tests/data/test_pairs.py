@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_edsr import imresize
 from keras_edsr.data import ImagePairs, reader
 from keras_edsr.image_io import read_image, write_image
-from keras_edsr.imresize import imresize
 
 
 @pytest.fixture(autouse=True)

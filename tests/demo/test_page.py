@@ -16,7 +16,7 @@ from PIL import Image
 from places import EXAMPLES
 from runs import photo
 
-from keras_edsr import demo, upscale
+from keras_edsr import demo, imresize, upscale
 from keras_edsr.cli import main
 from keras_edsr.demo import choices as choices_module
 from keras_edsr.demo import list_choices
@@ -24,7 +24,6 @@ from keras_edsr.demo.choices import Choice, scales_of
 from keras_edsr.demo.pictures import describe, read_upload, upscale_upload, write_preview
 from keras_edsr.demo.running import Running
 from keras_edsr.image_io import read_image, read_picture, write_image
-from keras_edsr.imresize import imresize
 
 SAMPLES = Path(choices_module.__file__).parent / "samples"
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_edsr import imresize
 from keras_edsr.evaluation import evaluate, evaluate_images, psnr, score, ssim
 from keras_edsr.image_ops import crop_border, crop_to_multiple, luma
-from keras_edsr.imresize import imresize
 
 # (set, scale): PSNR and SSIM of bicubic, of 8-bit RGB images throughout.
 BICUBIC = {

@@ -13,9 +13,9 @@ from PIL import Image
 from runs import photo
 
 import keras_edsr
+from keras_edsr import imresize
 from keras_edsr.evaluation import crops, evaluate, evaluate_images, report, short_names, write_report
 from keras_edsr.image_io import read_image, write_image
-from keras_edsr.imresize import imresize
 
 ODD = 'b "x" <i>&amp;\' 50% #1.png'
 VOID = {"meta", "img", "input", "br", "link", "hr"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from keras_edsr.imresize import imresize
+from keras_edsr import imresize
 
 # The options of a run that takes a second. Six steps in two epochs.
 TINY = {

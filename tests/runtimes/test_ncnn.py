@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from reference import images, pair
 
+from keras_edsr import imresize
 from keras_edsr.image_io import read_image
-from keras_edsr.imresize import imresize
 from keras_edsr.inference import upscale
 from keras_edsr.metrics import PSNR
 from keras_edsr.models import EDSR, MDSR

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from keras_edsr.imresize import imresize
+from keras_edsr import imresize
 from keras_edsr.scores import psnr, score, smallest_side, ssim
 from keras_edsr.scores.measures import ssim_window
 

@@ -16,7 +16,7 @@ from PIL import Image
 from runs import photo
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from keras_edsr.imresize import imresize
+from keras_edsr import imresize
 from keras_edsr.training.board import BLOCK, SIDE, Board, comparison
 
 ROW = {"step": 1000, "loss": 4.5, "val_psnr": 31.25, "learning_rate": 1e-4, "skipped_steps": 2}
