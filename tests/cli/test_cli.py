@@ -757,7 +757,7 @@ def test_options_of_formats_arrive(models, photos, tmp_path):
 
 def test_what_a_format_cannot_hold_is_told(models, photos, tmp_path):
     words = ["upscale", photos / "a.png", "-o", tmp_path / "a.gif", "--model", models / "edsr.keras"]
-    assert "GIF holds 256 colours a frame" in run(*words).stderr
+    assert "GIF holds 256 colors a frame" in run(*words).stderr
 
 
 def bomb(path):
