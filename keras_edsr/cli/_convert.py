@@ -25,13 +25,13 @@ from ._shared import import_tensorflow
     "--residual-scaling",
     group="PyTorch",
     type=float,
-    help="Factor on the residuals of the PyTorch network. Default: 0.1 for an EDSR of 256 filters, otherwise 1.",
+    help="Factor on the residuals of the network. Default: 0.1 for an EDSR of 256 filters or more, otherwise 1.",
 )
 @option("--overwrite", group="Output", is_flag=True, help="Replace OUT if it exists.")
 def convert(source, target, **options):
     """Convert a PyTorch checkpoint to a .keras file, or a .keras file to a checkpoint.
 
-    Checkpoints end in .pt or .pth; the command also reads .safetensors. It does not need torch. It writes to standard
+    Checkpoints end in .pt, .pth or .safetensors. It does not need torch. It writes to standard
     error which network and layout it found.
     """
     if str(target).endswith(".keras"):

@@ -25,7 +25,7 @@ def check_number(name: str, value: Any) -> Any:
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ValueError(f"`{name}` must be a number. Received: {name}={value!r}.")
-    return value  # unchanged: 1 and 1.0 are told apart in a config
+    return value  # unchanged: a config distinguishes 1 and 1.0
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> Any:

@@ -45,7 +45,7 @@ def _merge(first, first_bias, factor, second, second_bias, scale):
     first = first.astype(np.float64).reshape(-1, factor, factor, filters * size * size)
     first_bias = first_bias.reshape(-1, factor, factor)
     outputs, reach = len(second), second.shape[-1] // 2
-    lr_reach = (factor - 1 + reach) // factor  # of a shuffled pixel's neighbours, in LR pixels
+    lr_reach = (factor - 1 + reach) // factor  # of a shuffled pixel's neighbors, in LR pixels
     merged = np.zeros((factor, factor, outputs, filters, size + 2 * lr_reach, size + 2 * lr_reach))
     bias = np.zeros((factor, factor, outputs)) + second_bias
     for y, x, i, j in np.ndindex(factor, factor, *second.shape[2:]):

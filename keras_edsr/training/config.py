@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import atomic_file
+from ..network import default_residual_scaling
 
 # The paper's final models; the baselines are 16 blocks of 64 filters.
 _PAPER = {"edsr": {"num_blocks": 32, "filters": 256}, "mdsr": {"num_blocks": 80, "filters": 64}}
@@ -141,7 +142,11 @@ class TrainConfig:
     num_blocks: int | None = _count(None, "Number of residual blocks.", shown=_of_paper("num_blocks"))
     filters: int | None = _count(None, "Number of channels of the features.", shown=_of_paper("filters"))
     residual_scaling: float | None = _number(
-        None, "a number", math.isfinite, "Factor on each residual.", shown="0.1 with 256 filters or more, otherwise 1"
+        None,
+        "a number",
+        math.isfinite,
+        "Factor on each residual.",
+        shown="0.1 for an EDSR of 256 filters or more, otherwise 1",
     )
     lr: str | None = _path("Folder of the LR images of `hr`.", shown="LR images made by imresize")
     validation: str | None = _path("Folder of HR images for validation, which selects the best weights.")
@@ -261,7 +266,7 @@ class TrainConfig:
         for name, value in _PAPER[self.model].items():
             given[name] = value if getattr(self, name) is None else getattr(self, name)
         if self.residual_scaling is None:
-            given["residual_scaling"] = 0.1 if given["filters"] >= 256 else 1.0
+            given["residual_scaling"] = default_residual_scaling(self.model.upper(), given["filters"])
         for name, value in given.items():
             object.__setattr__(self, name, value)
 
