@@ -11,6 +11,7 @@ from ._shared import import_tensorflow
     examples=(
         "keras-edsr convert edsr_baseline_x2.pt edsr_baseline_x2.keras",
         "keras-edsr convert runs/photos/best.keras best.pth --layout basicsr",
+        "keras-edsr convert edsr-baseline-liif.pth start_x2.keras --scale 2 --fit-tail photos/",
     ),
 )
 @click.argument("source", metavar="IN", type=click.Path())
@@ -26,6 +27,20 @@ from ._shared import import_tensorflow
     group="PyTorch",
     type=float,
     help="Factor on the residuals of the network. Default: 0.1 for an EDSR of 256 filters or more, otherwise 1.",
+)
+@option(
+    "--scale",
+    group="LIIF",
+    type=click.IntRange(1),
+    help="Scale of the upsampler that is made for the encoder of a LIIF checkpoint.",
+)
+@option(
+    "--fit-tail",
+    "fit_tail_on",
+    group="LIIF",
+    type=click.Path(),
+    metavar="DIR",
+    help="Fit that upsampler to the HR images of a folder, in closed form. Default: random, to be trained.",
 )
 @option("--overwrite", group="Output", is_flag=True, help="Replace OUT if it exists.")
 def convert(source, target, **options):

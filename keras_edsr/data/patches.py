@@ -1,7 +1,7 @@
 """Patches of image pairs, cut and turned: every batch a pure function of (seed, step)."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,6 +98,11 @@ class PatchSampler:
             crop = self.pairs.hr(image, scale)[above : above + scale * size, before : before + scale * size]
             _put(crop, turn, out=hr[n])
         return lr, hr
+
+    def pairs_of(self, steps: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields the pairs (lr, hr) of the first `steps` batches, one patch after the other."""
+        for step in range(steps):
+            yield from zip(*self.batch(step), strict=True)
 
     def dataset(self, start_step: int = 0, steps: int | None = None) -> "tf.data.Dataset":
         """Streams the batches of `start_step`, `start_step + 1`, ... as a `tf.data.Dataset`.

@@ -5,12 +5,13 @@ from .edsr import EDSR
 from .load import build, load_keras, load_model, load_torch, save_keras, save_torch
 from .loss_guard import LossSpikeGuard
 from .mdsr import MDSR, MDSRBranch
-from .tail_fit import fit_tail
-from .warm_start import copy_weights
+from .tail_fit import FIT_BATCHES, fit_tail
+from .warm_start import copy_weights, start_from
 from .weight_average import WeightAverage
 
 __all__ = [
     "EDSR",
+    "FIT_BATCHES",
     "MDSR",
     "HalvingAdam",
     "LossSpikeGuard",
@@ -25,4 +26,5 @@ __all__ = [
     "paper_optimizer",
     "save_keras",
     "save_torch",
+    "start_from",
 ]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..image_ops import channel_mean
 
 _WINDOW = 3  # of the upsampling convolution
+FIT_BATCHES = 8  # of 16 patches each: 128 of 48x48 give 500 equations for each of a baseline's unknowns
 
 
 def fit_tail(model, images: Iterable[tuple[NDArray, NDArray]], scale: int | None = None, ridge: float = 1e-5) -> float:

@@ -1,5 +1,44 @@
 """Starting one model from another's weights, as x3 and x4 start from a trained x2."""
 
+import os
+from pathlib import Path
+
+from .. import checkpoints
+from .load import load_model
+
+
+def start_from(model, target):
+    """Copies every weight that fits from a model's file or a preset.
+
+    Args:
+        model: A preset, or the path of a .keras, .pt, .pth or .safetensors file; also of a LIIF checkpoint, whose
+            encoder is the head and body of an EDSR, without an upsampler.
+        target: The model to start; its fitting weights are overwritten.
+
+    Returns:
+        The names of the weights of `target` that stayed as they were.
+
+    Raises:
+        ValueError: If the model cannot be read, or nothing of it fits.
+    """
+    path = Path(model)
+    found = checkpoints.read_encoder(path) if path.suffix in checkpoints.SUFFIXES and os.path.isfile(path) else None
+    if found is None:
+        return copy_weights(load_model(model), target)
+    network, arrays = found
+    if network.filters != target.filters or network.channels != target.image_shape[-1]:
+        raise ValueError(
+            f"No kernel of {path} fits {target.name!r}: it has {network.filters} filters and {network.channels} "
+            f"channels, the other {target.filters} and {target.image_shape[-1]}."
+        )
+    missed = []
+    for weight in target.weights:
+        if weight.path in arrays and arrays[weight.path].shape == tuple(weight.shape):
+            weight.assign(arrays[weight.path])
+        else:
+            missed.append(weight.path)
+    return missed
+
 
 def copy_weights(source, target):
     """Copies every weight of `source` that `target` has too, by name and shape.

@@ -16,13 +16,13 @@ from ..files import atomic_path
 from ..metrics import PSNR
 from ..models import (
     EDSR,
+    FIT_BATCHES,
     MDSR,
     LossSpikeGuard,
     WeightAverage,
-    copy_weights,
     fit_tail,
-    load_model,
     paper_optimizer,
+    start_from,
 )
 from .board import PICTURES, Board, comparison
 from .config import TrainConfig
@@ -31,8 +31,6 @@ from .run import RunFolder
 from .validation import check_validation, validate
 
 logger = logging.getLogger("keras_edsr")
-
-_FIT_BATCHES = 8  # of 16 patches each: 128 of 48x48 give 500 equations for each unknown of a baseline
 
 
 class Stopped(SystemExit):
@@ -168,7 +166,7 @@ def build_model(config: TrainConfig, warm_start: bool = True) -> EDSR | MDSR:
     }
     model = EDSR(config.scale, **sizes) if config.model == "edsr" else MDSR(config.scale, **sizes)
     if config.init_from and warm_start:
-        missed = copy_weights(load_model(config.init_from), model)
+        missed = start_from(config.init_from, model)
         taken = f"copied all except {', '.join(missed)}" if missed else "copied all"
         logger.info("Weights of %s: %s.", config.init_from, taken)
     model.compile(
@@ -195,9 +193,7 @@ def fit_tails(model: EDSR | MDSR, images: ImagePairs, config: TrainConfig) -> No
     """
     for scale in config.scales:
         sampler = PatchSampler(images, scale, patch_size=config.patch_size, augment=False, seed=config.seed)
-        batches = map(sampler.batch, range(_FIT_BATCHES))
-        patches = (pair for lr, hr in batches for pair in zip(lr, hr, strict=True))
-        left = fit_tail(model, patches, scale)
+        left = fit_tail(model, sampler.pairs_of(FIT_BATCHES), scale)
         logger.info(
             "Fitted the upsampler of x%d: the remaining error is %.2f gray levels (root mean square).", scale, left
         )
