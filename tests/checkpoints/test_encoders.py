@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import keras_edsr
+from keras_edsr._convert import convert
 from keras_edsr.checkpoints import CheckpointError, read_encoder, read_torch
-from keras_edsr.convert import convert
 from keras_edsr.models import EDSR, start_from
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
