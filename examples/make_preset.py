@@ -287,12 +287,12 @@ def curve(rounds, scales, width=640, height=300, margin=52):
         return f"{x:.1f},{height - margin - (height - 2 * margin) * (value - low) / (high - low):.1f}"
 
     parts = []
-    for name, scale, colour in zip(names, scales, ("#1f6feb", "#c2410c", "#15803d"), strict=False):
+    for name, scale, color in zip(names, scales, ("#1f6feb", "#c2410c", "#15803d"), strict=False):
         points = " ".join(at(row["step"], row[name]) for row in history)
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
         x, y = at(steps[-1], history[-1][name]).split(",")
         label = f"x{scale} {history[-1][name]:.2f} dB"
-        parts.append(f'<text x="{x}" y="{float(y) - 6:.1f}" text-anchor="end" fill="{colour}">{label}</text>')
+        parts.append(f'<text x="{x}" y="{float(y) - 6:.1f}" text-anchor="end" fill="{color}">{label}</text>')
     for value in (low, high):
         y = at(0, value).split(",")[1]
         parts.append(f'<text x="{margin - 6}" y="{y}" text-anchor="end">{value:.1f}</text>')

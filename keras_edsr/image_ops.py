@@ -31,7 +31,7 @@ def channel_mean(channels: int) -> tuple[float, ...]:
     return (gray,) * channels
 
 
-def quantise(image: NDArray[Any], dtype: DTypeLike = np.uint8) -> NDArray[Any]:
+def quantize(image: NDArray[Any], dtype: DTypeLike = np.uint8) -> NDArray[Any]:
     """Clips an image to the range of `dtype`, rounds half to even and casts.
 
     This is the only rounding between a network and a file. The official code rounds half to even (`torch.round`), too;
@@ -50,7 +50,7 @@ def quantise(image: NDArray[Any], dtype: DTypeLike = np.uint8) -> NDArray[Any]:
 
     Examples:
         >>> import numpy as np
-        >>> quantise(np.array([-3.0, 0.5, 1.5, 254.6, 300.0]))
+        >>> quantize(np.array([-3.0, 0.5, 1.5, 254.6, 300.0]))
         array([  0,   0,   2, 255, 255], dtype=uint8)
     """
     dtype = np.dtype(dtype)

@@ -12,10 +12,10 @@ from .network.graph import stages
 
 
 def convolution(filters, in_channels, kernel_size=3, **kwargs):
-    """A zero-padded convolution, initialised as the official code's.
+    """A zero-padded convolution, initialized as the official code's.
 
     Torch7 and PyTorch draw kernel and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)). Keras' default, Glorot uniform
-    with a zero bias, is 1.7 times as large for equal channels in and out; without batch normalisation that error
+    with a zero bias, is 1.7 times as large for equal channels in and out; without batch normalization that error
     multiplies through 16 to 80 blocks, and the first steps at learning rate 1e-4 start far from the published ones.
 
     Args:
@@ -42,8 +42,8 @@ class MeanShift(layers.Layer):
     `y = x + sign * mean`
 
     It stands before the first convolution and after the last one. It is never folded into a bias: zero padding must
-    come after the mean is taken off, or border pixels see black where the official code shows them the mean colour.
-    Always float32, whatever the global policy: in bfloat16 the values 128..255 are a whole grey level apart.
+    come after the mean is taken off, or border pixels see black where the official code shows them the mean color.
+    Always float32, whatever the global policy: in bfloat16 the values 128..255 are a whole gray level apart.
 
     Args:
         mean: Sequence of floats, one per channel, in the units of the image (0..255). Defaults to DIV2K's mean RGB.
@@ -87,7 +87,7 @@ class MeanShift(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_edsr")
 class ScaledResBlock(layers.Layer):
-    """Residual block without batch normalisation, its branch scaled before the sum.
+    """Residual block without batch normalization, its branch scaled before the sum.
 
     `y = x + residual_scaling * conv(relu(conv(x)))`
 

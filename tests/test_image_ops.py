@@ -13,7 +13,7 @@ from keras_edsr.image_ops import (
     dihedral,
     inverse_dihedral,
     luma,
-    quantise,
+    quantize,
 )
 
 FLOATS = hnp.arrays(np.float64, (7,), elements=st.floats(-1e9, 1e9))
@@ -23,52 +23,52 @@ def numbered(*shape):
     return np.arange(np.prod(shape)).reshape(shape)
 
 
-# === quantise ===
+# === quantize ===
 
 
 @given(FLOATS, st.sampled_from([np.uint8, np.uint16]))
-def test_quantise_moves_no_value_of_the_range_by_more_than_a_half(image, dtype):
-    result = quantise(image, dtype)
+def test_quantize_moves_no_value_of_the_range_by_more_than_a_half(image, dtype):
+    result = quantize(image, dtype)
     assert result.dtype == dtype
     in_range = np.clip(image, 0, np.iinfo(dtype).max)
     assert np.all(np.abs(result - in_range) <= 0.5)
 
 
 @given(hnp.arrays(np.uint8, (3, 4)), st.sampled_from([np.float16, np.float32, np.float64]))
-def test_quantise_returns_the_8_bit_image_that_a_float_image_came_from(image, dtype):
-    np.testing.assert_array_equal(quantise(image.astype(dtype)), image)
+def test_quantize_returns_the_8_bit_image_that_a_float_image_came_from(image, dtype):
+    np.testing.assert_array_equal(quantize(image.astype(dtype)), image)
 
 
-def test_quantise_rounds_half_to_even():
+def test_quantize_rounds_half_to_even():
     image = np.array([0.5, 1.5, 2.5, 253.5, 254.5], np.float32)
-    np.testing.assert_array_equal(quantise(image), [0, 2, 2, 254, 254])
+    np.testing.assert_array_equal(quantize(image), [0, 2, 2, 254, 254])
 
 
-def test_quantise_clips_integers_and_infinities():
-    np.testing.assert_array_equal(quantise(np.array([-3, 7, 300])), [0, 7, 255])
-    np.testing.assert_array_equal(quantise(np.array([-np.inf, np.inf])), [0, 255])
-    np.testing.assert_array_equal(quantise(np.array([7, 65535], np.uint16)), [7, 255])
+def test_quantize_clips_integers_and_infinities():
+    np.testing.assert_array_equal(quantize(np.array([-3, 7, 300])), [0, 7, 255])
+    np.testing.assert_array_equal(quantize(np.array([-np.inf, np.inf])), [0, 255])
+    np.testing.assert_array_equal(quantize(np.array([7, 65535], np.uint16)), [7, 255])
 
 
-def test_quantise_takes_half_precision_to_16_bits():
+def test_quantize_takes_half_precision_to_16_bits():
     image = np.array([0, 1, 65504, np.inf], np.float16)
-    np.testing.assert_array_equal(quantise(image, np.uint16), [0, 1, 65504, 65535])
+    np.testing.assert_array_equal(quantize(image, np.uint16), [0, 1, 65504, 65535])
 
 
-def test_quantise_leaves_its_input_as_it_was():
+def test_quantize_leaves_its_input_as_it_was():
     image = np.array([-1.0, 0.4])
-    quantise(image)
+    quantize(image)
     np.testing.assert_array_equal(image, [-1.0, 0.4])
 
 
-def test_quantise_says_that_a_model_which_makes_nan_has_diverged():
+def test_quantize_says_that_a_model_which_makes_nan_has_diverged():
     with pytest.raises(ValueError, match=r"NaN.*diverged"):
-        quantise(np.array([1.0, np.nan]))
+        quantize(np.array([1.0, np.nan]))
 
 
-def test_quantise_refuses_a_type_that_no_image_file_has():
+def test_quantize_refuses_a_type_that_no_image_file_has():
     with pytest.raises(ValueError, match=r"`dtype` must be uint8 or uint16. .*float32"):
-        quantise(np.zeros(3), np.float32)
+        quantize(np.zeros(3), np.float32)
 
 
 # === luma ===

@@ -44,10 +44,10 @@ def matlab_by_hand(image, scale, edge, output_shape=None):
 def by_hand(line, i, scale, edge):
     size = len(line)
     stretch = max(1, 1 / scale)
-    centre = (i + 0.5) / scale - 0.5
+    center = (i + 0.5) / scale - 0.5
     total = weight_sum = 0.0
-    for position in range(math.floor(centre - 3 * stretch), math.ceil(centre + 3 * stretch) + 1):
-        weight = keys_cubic(abs(centre - position) / stretch)
+    for position in range(math.floor(center - 3 * stretch), math.ceil(center + 3 * stretch) + 1):
+        weight = keys_cubic(abs(center - position) / stretch)
         if edge == "replicate":
             source = min(max(position, 0), size - 1)
         else:

@@ -213,7 +213,7 @@ def test_the_layers_know_their_fan_in(layer_class, config):
         assert 0.9 * bound < np.abs(weight.numpy()).max() <= bound
 
 
-# === Serialisation and precision ===
+# === Serialization and precision ===
 
 
 @pytest.mark.parametrize("layer_class", CONFIGS)

@@ -124,7 +124,7 @@ def test_nothing_is_clipped_or_rounded():
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_every_argument_survives_serialisation(metric):
+def test_every_argument_survives_serialization(metric):
     measured = metric(crop_border=4, y_channel=True, name="quality", dtype="float64")
     copy = keras.metrics.deserialize(keras.metrics.serialize(measured))
     assert type(copy) is metric

@@ -33,7 +33,7 @@ SIZES = [(256, 256), (320, 480)]
 LARGE = (1080, 1920)
 ANSWER = "answer:"
 OURS = {"keras_edsr, ncnn": ("raw ncnn", "MNN"), "keras_edsr, TensorFlow": ("raw tf.function",)}  # held against these
-TOLERANCE = 0.6  # grey levels, of a picture's mean, least and most: ours are rounded
+TOLERANCE = 0.6  # gray levels, of a picture's mean, least and most: ours are rounded
 
 
 def main():
@@ -147,7 +147,7 @@ def work(folder, name, height, width, threads):
             case "memory":
                 print(ANSWER, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000, flush=True)
             case "picture":
-                print(ANSWER, *grey_levels(sr), flush=True)
+                print(ANSWER, *gray_levels(sr), flush=True)
             case "run":
                 sr = None
                 start = time.perf_counter()
@@ -155,7 +155,7 @@ def work(folder, name, height, width, threads):
                 print(ANSWER, time.perf_counter() - start, flush=True)
 
 
-def grey_levels(sr):
+def gray_levels(sr):
     """Mean, least and most of a picture in 0..255, or [0, 1], without a copy of it."""
     pixels = sr.getNumpyData() if hasattr(sr, "getNumpyData") else np.asarray(sr)  # MNN's lie in the tensor
     unit = 1 if pixels.max() > 10 else 255

@@ -112,8 +112,8 @@ _OTHERS = {
     r"relative_position_bias_table|\battn\.": "a transformer (SwinIR, HAT, …)",
     r"^pre_process\.\d+\.\d+\.body\.0\.0\.weight$": 'super-image\'s "mdsr", which is another network than MDSR',
     r"^body\.\d+\.attention\.": "super-image's EDSR with attention blocks (BAM)",
-    r"\.running_mean$": "a network with batch normalisation (SRResNet, …)",
-    r"^upconv1\.": "MSRResNet (SRResNet without batch normalisation)",
+    r"\.running_mean$": "a network with batch normalization (SRResNet, …)",
+    r"^upconv1\.": "MSRResNet (SRResNet without batch normalization)",
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image_ops import crop_to_multiple, quantise
+from ..image_ops import crop_to_multiple, quantize
 from .degradation_steps import (
     Blur,
     Compress,
@@ -98,7 +98,7 @@ class Degradation:
         lr_shape = (image.shape[0] // scale, image.shape[1] // scale)
         rng = _random(seed)
         lr = apply_steps(self.steps, image, draw_steps(self.steps, rng), lr_shape, rng)
-        lr = np.array(lr) if lr.dtype == np.uint8 else quantise(lr)
+        lr = np.array(lr) if lr.dtype == np.uint8 else quantize(lr)
         return lr[..., 0] if hr.ndim == 2 else lr
 
     def draw(self, seed: int | np.random.Generator = 0) -> list[Drawn | None]:

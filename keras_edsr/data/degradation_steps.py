@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .._imresize import imresize
-from ..image_ops import PEAK, quantise
+from ..image_ops import PEAK, quantize
 from .kernels import (
     convolve,
     convolve_separable,
@@ -296,7 +296,7 @@ class Compress:
 
     def apply(self, image: NDArray[Any], drawn: Drawn, lr_shape: Shape, rng: Random) -> NDArray[Any]:
         """Rounds, encodes and decodes."""
-        image = image if image.dtype == np.uint8 else quantise(image)
+        image = image if image.dtype == np.uint8 else quantize(image)
         top, left = drawn["shift"]
         padded = np.pad(image, ((top, 0), (left, 0), (0, 0)), mode="edge")
         gray = image.shape[-1] == 1

@@ -2,7 +2,7 @@
 
 TensorFlow's converter can calibrate by itself. Then each sum and each mean is rounded once more than it has to be, and
 the least and the largest value ever seen are the ends of a range. Here the ranges are in the graph, as fake
-quantisation, which the converter takes as it is:
+quantization, which the converter takes as it is:
 
 * the result is 0..255 in steps of 1: one rounding, which is the clip as well;
 * the mean comes off in steps of 1, too. It is no whole number, and not the same for all channels; so a whole number is

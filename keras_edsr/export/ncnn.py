@@ -11,7 +11,7 @@ from .model import in_float32, network_of
 from .target import whole_target
 from .verify import check_export
 
-# Winograd's sums are 1e-3 of a grey level off, which may round to the next one.
+# Winograd's sums are 1e-3 of a gray level off, which may round to the next one.
 _TOLERANCE = 1
 
 

@@ -18,7 +18,7 @@ from .verify import check_export
 
 OPSET = 13  # of 2020; nothing newer is needed, so that older programs can load it
 _IR_VERSION = 7  # the one that came with that opset
-# Sums in another order than TensorFlow's: 1e-4 of a grey level, which may round to the next one.
+# Sums in another order than TensorFlow's: 1e-4 of a gray level, which may round to the next one.
 _TOLERANCE = 1
 
 

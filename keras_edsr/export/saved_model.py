@@ -64,7 +64,7 @@ def export_saved_model(
         path: Path of the folder that holds the versions; made if it is missing.
         version: Integer, the version's number; TensorFlow Serving takes the highest.
         self_ensemble: Whether every signature averages the eight flips and rotations ("EDSR+"), in eight times as long.
-        uint8_output: Whether the float signature, too, gives whole grey levels, as uint8: a quarter of the bytes.
+        uint8_output: Whether the float signature, too, gives whole gray levels, as uint8: a quarter of the bytes.
         max_pixels: The most LR pixels of one request, all images counted together; more are refused, encoded images
             before they are decoded. Where the server batches, what it puts together counts as one request. None for as
             many as take 4 GB at the largest scale.

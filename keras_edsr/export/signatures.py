@@ -30,7 +30,7 @@ def build_module(
     Args:
         model: An `EDSR`, an `MDSR` or a branch of one.
         self_ensemble: Whether each network averages the eight flips and rotations.
-        uint8_output: Whether what gives floats gives whole grey levels as uint8 instead.
+        uint8_output: Whether what gives floats gives whole gray levels as uint8 instead.
         max_pixels: The most LR pixels of a request.
 
     Returns:
@@ -63,11 +63,11 @@ def _signatures(run: _Network, uint8_output, channels, max_pixels):
     def upscale_float(images):
         with tf.control_dependencies([_check_pixels(images, max_pixels)]):
             sr = run(tf.identity(images))
-        return {"sr": quantise(sr) if uint8_output else sr}
+        return {"sr": quantize(sr) if uint8_output else sr}
 
     def upscale_uint8(images):
         with tf.control_dependencies([_check_pixels(images, max_pixels)]):
-            return {"sr": quantise(run(tf.cast(images, tf.float32)))}
+            return {"sr": quantize(run(tf.cast(images, tf.float32)))}
 
     def upscale_bytes(image_bytes):
         return _upscale_each(image_bytes, run, channels, max_pixels)
@@ -87,13 +87,13 @@ def _signatures(run: _Network, uint8_output, channels, max_pixels):
 # === Networks ===
 
 
-def quantise(sr: tf.Tensor) -> tf.Tensor:
-    """As `image_ops.quantise`: clips, rounds half to even, casts to uint8."""
+def quantize(sr: tf.Tensor) -> tf.Tensor:
+    """As `image_ops.quantize`: clips, rounds half to even, casts to uint8."""
     return tf.cast(tf.round(tf.clip_by_value(sr, 0.0, PEAK)), tf.uint8)
 
 
 def _quantized(network: _Network) -> _Network:
-    return lambda images: quantise(network(images))
+    return lambda images: quantize(network(images))
 
 
 def _ensemble(network: _Network, scale, channels) -> _Network:
@@ -152,7 +152,7 @@ def _upscale_each(image_bytes, run: _Network, channels, max_pixels):
         fits = (pixels >= 0) & (used + pixels <= limit)
         refused = tf.where(pixels < 0, UNREADABLE, _too_large(used + pixels, max_pixels))
         result = tf.cond(
-            fits, lambda: _png(quantise(run(tf.cast(image, tf.float32)[None]))[0]), lambda: tf.constant(b"")
+            fits, lambda: _png(quantize(run(tf.cast(image, tf.float32)[None]))[0]), lambda: tf.constant(b"")
         )
         return (
             i + 1,
@@ -215,7 +215,7 @@ def _decode(data, channels):
     return tf.cond(
         _is_png(data),
         lambda: tf.io.decode_png(data, channels),
-        # libjpeg's exact transform, which Pillow has as well; TensorFlow's default is up to 11 grey levels off
+        # libjpeg's exact transform, which Pillow has as well; TensorFlow's default is up to 11 gray levels off
         lambda: tf.io.decode_jpeg(_with_adobe_marker(data), channels, dct_method="INTEGER_ACCURATE"),
     )
 

@@ -24,7 +24,7 @@ from .verify import check_export
 
 QUANTIZE = (None, "float16", "dynamic", "int8")
 
-# What the result may be off on a photograph: grey levels, or dB where much is rounded. edsr_compact_x2 has 54 dB by
+# What the result may be off on a photograph: gray levels, or dB where much is rounded. edsr_compact_x2 has 54 dB by
 # dynamic range and 49 dB in 8 bits.
 _ALLOWED: dict[str | None, dict[str, Any]] = {
     None: {"tolerance": 1},

@@ -22,7 +22,7 @@ from ..scores import MAX_PSNR, psnr
 logger = logging.getLogger("keras_edsr")
 
 # 64x48 pixels of examples/images/test/astronaut.png, from (120, 366) on: NASA, public domain. It has text, fine lines,
-# black, white and strong colours, and values from 2 to 255, at which a network overshoots.
+# black, white and strong colors, and values from 2 to 255, at which a network overshoots.
 PHOTO = Path(__file__).with_name("photo.png")
 _RERUN = Path(__file__).with_name("rerun.py")
 
@@ -31,7 +31,7 @@ class Difference(NamedTuple):
     """Between what an export made and what the model made, in 8 bits.
 
     Attributes:
-        largest: Grey levels.
+        largest: Gray levels.
         psnr: dB, over all channels, no border left out; `MAX_PSNR` of equal images.
     """
 
@@ -54,7 +54,7 @@ def check_export(
     Args:
         path: Path of what was written; `open_runtime` must be able to open it.
         model: The `EDSR`, `MDSR` or branch that it was made of.
-        tolerance: The most grey levels that a value of the uint8 result may be off.
+        tolerance: The most gray levels that a value of the uint8 result may be off.
         min_psnr: Instead of `tolerance`: the least PSNR in dB, for what is rounded on purpose.
         self_ensemble: Whether the export averages the eight flips and rotations by itself.
         size: Height and width in LR pixels, for an export that takes no other; None for the photograph's.
@@ -122,8 +122,8 @@ def _difference(found, expected):
 
 
 def _check(scale, difference, tolerance, min_psnr):
-    figures = f"up to {difference.largest} grey levels, PSNR {difference.psnr:.2f} dB"
-    allowed = f"no more than {tolerance} grey levels" if min_psnr is None else f"no less than {min_psnr} dB"
+    figures = f"up to {difference.largest} gray levels, PSNR {difference.psnr:.2f} dB"
+    allowed = f"no more than {tolerance} gray levels" if min_psnr is None else f"no less than {min_psnr} dB"
     passes = difference.largest <= tolerance if min_psnr is None else difference.psnr >= min_psnr
     if not passes:
         raise ValueError(

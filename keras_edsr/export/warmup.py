@@ -1,6 +1,6 @@
 """Warm-up requests: TensorFlow Serving sends them to a model before it says that the model is there.
 
-Without them the first request of each signature waits while TensorFlow optimises its graph.
+Without them the first request of each signature waits while TensorFlow optimizes its graph.
 
 The file is a TFRecord of `PredictionLog` messages. Their classes are in tensorflow-serving-api, which nobody needs who
 only exports; the few fields are written here by hand, and a test reads them with those classes.

@@ -1,6 +1,6 @@
 """Files to arrays and back: every common format, 8 and 16 bits, written whole or not at all.
 
-`read_picture` and `write_picture` keep what a file holds: frames, alpha, depth, EXIF, colour profile. `read_image` and
+`read_picture` and `write_picture` keep what a file holds: frames, alpha, depth, EXIF, color profile. `read_image` and
 `write_image` are for who wants pixels alone. What a format can't hold is refused, or said by the logger `keras_edsr`.
 """
 

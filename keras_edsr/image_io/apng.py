@@ -74,13 +74,13 @@ class Apng:
 
         A frame is of uint8 or uint16, (height, width, 2 or 4).
         """
-        colour = self._header[9] not in _GRAYS
+        color = self._header[9] not in _GRAYS
         sixteen = self._header[8] == 16
         # 8 bits are blended in 16, and rounded when they are shown: or many faint layers would add up their errors.
         wide = sixteen or self.has_alpha
-        canvas = Canvas(self.height, self.width, 4 if colour else 2, np.dtype(np.uint16 if wide else np.uint8))
+        canvas = Canvas(self.height, self.width, 4 if color else 2, np.dtype(np.uint16 if wide else np.uint8))
         for frame in self._frames:
-            pixels = with_channels(self._decode(frame), alpha=True, colour=colour)
+            pixels = with_channels(self._decode(frame), alpha=True, color=color)
             if wide and not sixteen:
                 pixels = pixels.astype(np.uint16) * np.uint16(257)
             shown = canvas.draw(pixels, top=frame.top, left=frame.left, over=frame.over, disposal=frame.disposal)

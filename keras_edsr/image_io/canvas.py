@@ -66,7 +66,7 @@ class Canvas:
 
 
 def _blend(below: np.ndarray, above: np.ndarray) -> None:
-    """The operator `over` on straight alpha, in place: alpha is `a + b (1 - a)`, colours are weighted by alpha."""
+    """The operator `over` on straight alpha, in place: alpha is `a + b (1 - a)`, colors are weighted by alpha."""
     if not above.size:
         return
     limit = np.iinfo(above.dtype).max
@@ -80,6 +80,6 @@ def _blend(below: np.ndarray, above: np.ndarray) -> None:
         weight_above = block[..., -1:].astype(np.float64) * limit
         weight_below = b[..., -1:].astype(np.float64) * (limit - block[..., -1:].astype(np.float64))
         alpha = weight_above + weight_below
-        colour = (block[..., :-1] * weight_above + b[..., :-1] * weight_below) / np.maximum(alpha, 1)
-        b[..., :-1] = np.rint(colour)
+        color = (block[..., :-1] * weight_above + b[..., :-1] * weight_below) / np.maximum(alpha, 1)
+        b[..., :-1] = np.rint(color)
         b[..., -1:] = np.rint(alpha / limit)

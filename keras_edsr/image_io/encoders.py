@@ -102,7 +102,7 @@ def _encode_webp(file: BinaryIO, picture: Picture, stored: Stored, chosen: dict[
     beside = {"exif": stored.exif, "xmp": stored.xmp, "icc_profile": stored.icc}
     chosen |= {key: value for key, value in beside.items() if value}
     if chosen.get("lossless"):
-        chosen["exact"] = True  # the colours of transparent pixels, too
+        chosen["exact"] = True  # the colors of transparent pixels, too
     if picture.is_animated and picture.has_alpha:
         # Whole frames: of differences alone libwebp may write a file that says it has no alpha.
         chosen["kmax"] = 1
@@ -167,7 +167,7 @@ def _encode_bmp(file: BinaryIO, picture: Picture, stored: Stored, chosen: dict[s
 
 def _encode_gif(file: BinaryIO, picture: Picture, stored: Stored, chosen: dict[str, Any]) -> None:
     images = [_gif_image(frame) for frame in picture.frames]
-    chosen["optimize"] = False  # it would number the transparent colour anew
+    chosen["optimize"] = False  # it would number the transparent color anew
     if picture.has_alpha:
         chosen |= {"transparency": _TRANSPARENT, "disposal": 2}
     if stored.comments:
@@ -191,11 +191,11 @@ def _image(frame: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(frame))
 
 
-_TRANSPARENT = 255  # the last of GIF's colours
+_TRANSPARENT = 255  # the last of GIF's colors
 
 
 def _gif_image(frame: np.ndarray) -> Image.Image:
-    """Chooses the colours: all of a frame that has no more than there are, else by median cut."""
+    """Chooses the colors: all of a frame that has no more than there are, else by median cut."""
     if frame.ndim == 2:
         return _image(frame)
     if frame.shape[2] == 2:

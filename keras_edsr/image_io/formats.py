@@ -18,7 +18,7 @@ class Format:
         alpha: Whether it holds transparency (GIF: each pixel all or nothing).
         sixteen_bits: Whether it holds 16 bits a channel.
         animation: Whether it holds several frames with their durations.
-        metadata: Whether it holds EXIF and a colour profile.
+        metadata: Whether it holds EXIF and a color profile.
         longest_side: In pixels.
     """
 

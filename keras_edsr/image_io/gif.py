@@ -91,10 +91,10 @@ class Gif:
 
     def frames(self) -> Iterator[tuple[np.ndarray, float]]:
         """Yields each frame as it is seen, uint8 (height, width, 2 or 4), and its duration in milliseconds."""
-        colours = slice(0, 1) if self.is_gray else slice(0, 3)
+        colors = slice(0, 1) if self.is_gray else slice(0, 3)
         canvas = Canvas(self.height, self.width, 2 if self.is_gray else 4, np.dtype(np.uint8))
         for frame in self._frames:
-            table = np.concatenate([frame.palette[:, colours], np.full((256, 1), 255, np.uint8)], axis=1)
+            table = np.concatenate([frame.palette[:, colors], np.full((256, 1), 255, np.uint8)], axis=1)
             if frame.transparent is not None:
                 table[frame.transparent] = 0
             pixels = table[_indices(self._file, frame)]
@@ -163,12 +163,12 @@ def _palette(file: BinaryIO, flags: int) -> np.ndarray | None:
     if not flags & 0x80:
         return None
     length = 3 << (flags & 7) + 1
-    colours = np.zeros((256, 3), np.uint8)
+    colors = np.zeros((256, 3), np.uint8)
     data = file.read(length)
     if len(data) < length:
         raise ValueError("it is truncated: a color table is not complete")
-    colours[: length // 3] = np.frombuffer(data, np.uint8).reshape(-1, 3)
-    return colours
+    colors[: length // 3] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+    return colors
 
 
 def _read_extension(file: BinaryIO, gif: Gif, control: _Control) -> _Control:

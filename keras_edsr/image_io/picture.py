@@ -19,7 +19,7 @@ class Picture:
         durations: Milliseconds that each frame is shown; empty for a still image.
         plays: How many times the animation is shown; 0 for ever.
         exif: The EXIF block, its `Exif` mark included. It tells no flip and no turn: `frames` are upright.
-        icc: The ICC profile that the colours are in; None means sRGB, unless `metadata` tells others.
+        icc: The ICC profile that the colors are in; None means sRGB, unless `metadata` tells others.
         metadata: What else belongs to the picture: density, what tells the colors without a profile, XMP, texts.
 
     Raises:
@@ -72,7 +72,7 @@ class Picture:
 
     @property
     def is_gray(self) -> bool:
-        """Whether there is one channel of colour."""
+        """Whether there is one channel of color."""
         return self.image.ndim == 2 or self.image.shape[2] == 2
 
     @property

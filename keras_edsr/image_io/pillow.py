@@ -94,8 +94,8 @@ def reason(error: Exception) -> str:
 def from_pillow(image: Image.Image, name: str = "image") -> np.ndarray:
     """Turns a Pillow image of any mode into an array.
 
-    A palette is resolved, one bit becomes black and white, CMYK becomes RGB (by its colour profile, if it has one),
-    a transparent colour becomes alpha.
+    A palette is resolved, one bit becomes black and white, CMYK becomes RGB (by its color profile, if it has one),
+    a transparent color becomes alpha.
 
     Args:
         image: The image. Of an animation the frame it stands at.

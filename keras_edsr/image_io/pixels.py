@@ -52,18 +52,18 @@ def decode_pixels(stored: Image.Image, file: BinaryIO, name: str) -> np.ndarray:
     return from_pillow(stored, name)
 
 
-def with_channels(pixels: np.ndarray, *, alpha: bool, colour: bool) -> np.ndarray:
+def with_channels(pixels: np.ndarray, *, alpha: bool, color: bool) -> np.ndarray:
     """Returns (height, width, channels) with the channels asked for: alpha is opaque where there was none."""
     planes = pixels[..., None] if pixels.ndim == 2 else pixels
     own_alpha = planes[..., -1:] if planes.shape[2] in (2, 4) else None
-    own_colour = planes[..., :3] if planes.shape[2] >= 3 else planes[..., :1]
-    if colour and own_colour.shape[2] == 1:
-        own_colour = np.repeat(own_colour, 3, axis=2)
+    own_color = planes[..., :3] if planes.shape[2] >= 3 else planes[..., :1]
+    if color and own_color.shape[2] == 1:
+        own_color = np.repeat(own_color, 3, axis=2)
     if not alpha:
-        return own_colour
+        return own_color
     if own_alpha is None:
         own_alpha = np.full_like(planes[..., :1], np.iinfo(pixels.dtype).max)
-    return np.concatenate([own_colour, own_alpha], axis=2)
+    return np.concatenate([own_color, own_alpha], axis=2)
 
 
 def without_needless_alpha(frames: list[np.ndarray]) -> list[np.ndarray]:
@@ -95,7 +95,7 @@ def _correct_key(stored: Image.Image) -> None:
 
 
 def _with_alpha_of_key(pixels: np.ndarray, key: Any) -> np.ndarray:
-    """Makes one colour transparent, as a PNG may have it instead of alpha."""
+    """Makes one color transparent, as a PNG may have it instead of alpha."""
     if pixels.shape[-1] != 3 or not isinstance(key, tuple):
         return pixels
     alpha = np.where((pixels == key).all(axis=-1), 0, 65535).astype(np.uint16)

@@ -201,8 +201,8 @@ def _alike(frames: list[np.ndarray]) -> list[np.ndarray]:
     channels = [1 if frame.ndim == 2 else frame.shape[2] for frame in frames]
     if len(set(channels)) == 1:
         return frames
-    alpha, colour = any(count in (2, 4) for count in channels), any(count > 2 for count in channels)
-    return [with_channels(frame, alpha=alpha, colour=colour) for frame in frames]
+    alpha, color = any(count in (2, 4) for count in channels), any(count > 2 for count in channels)
+    return [with_channels(frame, alpha=alpha, color=color) for frame in frames]
 
 
 def _turned(pixels: np.ndarray, k: int) -> np.ndarray:

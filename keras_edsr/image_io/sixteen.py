@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 _BLOCK_BYTES = 1 << 20
-_PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
+_PNG_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by the number of channels
 
 
 def is_sixteen_bits(stored: Image.Image) -> bool:
@@ -47,8 +47,8 @@ def encode_png(file: BinaryIO, pixels: np.ndarray, compress_level: int = 6) -> N
     height, width = pixels.shape[:2]
     rows = pixels.reshape(height, width, -1)
     file.write(b"\x89PNG\r\n\x1a\n")
-    colour_type = _PNG_COLOUR_TYPES[rows.shape[2]]
-    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))
+    color_type = _PNG_COLOR_TYPES[rows.shape[2]]
+    _write_chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0))
     compressor = zlib.compressobj(compress_level)
     for block in _png_rows(rows):
         _write_chunk(file, b"IDAT", compressor.compress(block))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..image_ops import NUM_DIHEDRAL, dihedral, inverse_dihedral, quantise
+from ..image_ops import NUM_DIHEDRAL, dihedral, inverse_dihedral, quantize
 from .tiling import BUDGETS, fit_tiles, tiles, windows
 
 
@@ -130,7 +130,7 @@ def _from_network(sr, channels, dtype):
         sr = (sr @ _gray_weights(sr.shape[-1]))[..., None]
     if (unit := gain(dtype)) != 1:
         sr = sr / unit
-    return np.clip(sr, 0, 1) if np.issubdtype(dtype, np.floating) else quantise(sr, dtype)
+    return np.clip(sr, 0, 1) if np.issubdtype(dtype, np.floating) else quantize(sr, dtype)
 
 
 def _gray_weights(channels):

@@ -14,7 +14,7 @@ from ..runtimes.ncnn_format import is_ncnn
 from ..runtimes.saved_model import find_version
 from .presets import describe_preset, facts
 from .readers import Contents, read_ncnn, read_ncnn_folder, read_onnx, read_saved_model, read_tflite
-from .recognise import recognise
+from .recognize import recognize
 
 _SIZES = ("family", "scales", "num_blocks", "filters", "channels", "residual_scaling", "parameters", "halo")
 
@@ -140,7 +140,7 @@ def _of_contents(file_format: str, contents: Contents) -> dict[str, Any]:
         told = contents.about._asdict()
         return about | told | {"family": told["family"] and told["family"].upper()}
     used = [kernels for kernels in contents.kernels if kernels]
-    network = _join([recognise(kernels) for kernels in used])
+    network = _join([recognize(kernels) for kernels in used])
     if network is None:
         return about
     sizes = facts(network) | {"residual_scaling": None}  # kernels do not tell it

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..files import explaining, reason
 from ..network.about import KEY, About
-from .recognise import Kernel
+from .recognize import Kernel
 
 
 @dataclass

@@ -10,7 +10,7 @@ from .trainer import SuperResolutionModel
 
 @keras.saving.register_keras_serializable(package="keras_edsr")
 class EDSR(SuperResolutionModel):
-    """EDSR: residual blocks without batch normalisation, a global skip, sub-pixel upsampling.
+    """EDSR: residual blocks without batch normalization, a global skip, sub-pixel upsampling.
 
     The defaults are the paper's final model; its baseline is `num_blocks=16, filters=64, residual_scaling=1.0`.
     The model is compiled on construction with the paper's recipe (L1; Adam 1e-4, halved every 200,000 updates), so

@@ -33,7 +33,7 @@ def fit_tail(model, images: Iterable[tuple[NDArray, NDArray]], scale: int | None
         ridge: Float, `r` as a part of the mean of the diagonal of `X^T X`.
 
     Returns:
-        The root of the mean squared error that is left on `images`, in grey levels of 0..255.
+        The root of the mean squared error that is left on `images`, in gray levels of 0..255.
 
     Raises:
         ValueError: If the model has several scales and none is given, `images` is empty or holds a pair whose sizes do

@@ -80,7 +80,7 @@ class NcnnRuntime:
     The weights are those of `networks`: a model that is trained further does not change them.
 
     Winograd's rounding depends on where in its tile a pixel lies. So tiles equal the whole image, and TensorFlow, to
-    about 1e-3 of a grey level; after rounding to uint8 about one value in a thousand may differ, by one.
+    about 1e-3 of a gray level; after rounding to uint8 about one value in a thousand may differ, by one.
 
     Args:
         networks: Dict, scale to (`Graph`, `About`), as `ncnn_networks` and `read_ncnn` return.

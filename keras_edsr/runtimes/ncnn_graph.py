@@ -72,7 +72,7 @@ class Graph:
         return self._append("BinaryOp", name, (x, y), {0: 0})
 
     def pixel_shuffle(self, name: str, x: str, factor: int) -> str:
-        """Channels, colour first, to `factor` times the height and width."""
+        """Channels, color first, to `factor` times the height and width."""
         return self._append("PixelShuffle", name, (x,), {0: factor})
 
     def pad(self, name: str, x: str, before: int, after: int) -> str:

@@ -42,7 +42,7 @@ def open_runtime(model: Any, runtime: str | None = None, device: str | None = No
             folder or file of an exported model: a SavedModel, .tflite, .onnx, or ncnn's .param; or a runtime, which is
             returned as it is.
         runtime: None, the default, for what the model is made for: TensorFlow, or what it was exported to.
-            "tensorflow", the reference; "ncnn", within a grey level of it and about twice as fast on a CPU; or "auto",
+            "tensorflow", the reference; "ncnn", within a gray level of it and about twice as fast on a CPU; or "auto",
             which takes ncnn for a model named by a string or path where ncnn is installed and TensorFlow has no GPU.
             A model in memory "auto" runs in TensorFlow, which follows its weights; with "ncnn" the weights are those
             of now, converted at each call: keep the runtime to use it again.

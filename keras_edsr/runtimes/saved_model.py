@@ -31,7 +31,7 @@ class SavedModelRuntime:
     """Runs tiles through a SavedModel, by TensorFlow alone: neither Keras nor the model's classes are asked.
 
     It is not held to the limit of pixels that the signatures have for servers. One with a self-ensemble inside gives
-    that of each tile; one that was exported as quantised gives whole grey levels.
+    that of each tile; one that was exported as quantized gives whole gray levels.
 
     Loading one is running a program: take SavedModels only from who you trust.
 

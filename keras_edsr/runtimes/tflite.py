@@ -77,12 +77,12 @@ class TfliteRuntime:
 
     def _run_one(self, tile, scale):
         try:
-            sr = self._runners[scale](lr=_quantised(tile, self._input))["sr"]
+            sr = self._runners[scale](lr=_quantized(tile, self._input))["sr"]
         except Exception as error:  # as above
             raise ValueError(
                 f"LiteRT cannot run a tile of {tile.shape[2]}x{tile.shape[1]} pixels: {reason(error)}."
             ) from error
-        return _dequantised(sr, self._output)
+        return _dequantized(sr, self._output)
 
 
 def read_tflite_about(path: Path) -> About:
@@ -111,7 +111,7 @@ def read_tflite_about(path: Path) -> About:
     return About.from_json(text, path, "a TensorFlow Lite model")
 
 
-def _quantised(pixels, tensor):
+def _quantized(pixels, tensor):
     """Pixels in the type of a tensor, by its own scale and zero point."""
     if tensor["dtype"] == np.float32:
         return np.ascontiguousarray(pixels, np.float32)
@@ -120,7 +120,7 @@ def _quantised(pixels, tensor):
     return np.clip(np.rint(pixels / step + zero), limits.min, limits.max).astype(tensor["dtype"])
 
 
-def _dequantised(values, tensor):
+def _dequantized(values, tensor):
     if tensor["dtype"] == np.float32:
         return values
     step, zero = tensor["quantization"]

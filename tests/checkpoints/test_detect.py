@@ -152,7 +152,7 @@ OTHERS = {
     "ESRGAN (BasicSR)": ["conv_first.weight", "body.0.rdb1.conv1.weight", "conv_body.weight"],
     "RDN": ["SFENet1.weight", "RDBs.0.convs.0.conv.0.weight"],
     "SwinIR": ["conv_first.weight", "conv_after_body.weight", "layers.0.attn.relative_position_bias_table"],
-    "batch normalisation": ["head.0.weight", "body.0.body.0.weight", "body.0.body.1.running_mean", "tail.0.0.weight"],
+    "batch normalization": ["head.0.weight", "body.0.body.0.weight", "body.0.body.1.running_mean", "tail.0.0.weight"],
     "MSRResNet": ["conv_first.weight", "body.0.conv1.weight", "upconv1.weight", "conv_last.weight"],
     'super-image\'s "mdsr"': ["head.0.0.weight", "pre_process.2.0.body.0.0.weight", "tail.0.0.weight"],
     "BAM": ["head.0.weight", "body.0.attention.channel_att.gate_c.weight", "body.0.body.0.weight", "tail.0.0.weight"],

@@ -439,7 +439,7 @@ def test_what_is_no_checkpoint_is_refused_by_its_name(data, says):
     assert says in refusal(data)
 
 
-def test_a_keras_file_is_recognised():
+def test_a_keras_file_is_recognized():
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("metadata.json", "config.json", "model.weights.h5"):

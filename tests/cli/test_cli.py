@@ -320,7 +320,7 @@ def test_it_needs_images_from_one_place(words):
         (["--scale", "two"], "'two' is not a valid scale."),
         (["--model", "vdsr"], "'vdsr' is not one of 'edsr', 'mdsr'"),
         (["--steps", "many"], "'many' is not a valid integer"),
-        (["--colour", "red"], "No such option"),
+        (["--color", "red"], "No such option"),
         (["--config", "gone.json"], "'gone.json' does not exist"),
     ],
 )

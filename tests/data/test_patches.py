@@ -131,12 +131,12 @@ def test_without_augment_nothing_is_turned():
 
 def test_one_channel_is_turned_as_three_are():
     gray = random_pairs(channels=1)
-    colour = ImagePairs(
+    color = ImagePairs(
         gray.names,
         [gray.hr(i, 2).repeat(3, axis=-1) for i in range(3)],
         {2: [gray.lr(i, 2).repeat(3, axis=-1) for i in range(3)]},
     )
-    for one, three in zip(sampler_of(gray).batch(0), sampler_of(colour).batch(0), strict=True):
+    for one, three in zip(sampler_of(gray).batch(0), sampler_of(color).batch(0), strict=True):
         np.testing.assert_array_equal(one.repeat(3, axis=-1), three)
 
 

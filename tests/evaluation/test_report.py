@@ -159,8 +159,8 @@ def test_the_page_is_whole_html(page):
     links = [e["href"] for e in page.all("a")]
     assert links
     assert all(link.startswith("#") and link[1:] in ids for link in links)
-    labelled = [e["aria-labelledby"] for e in page.elements if "aria-labelledby" in e]
-    assert set(labelled) <= set(ids)
+    labeled = [e["aria-labeledby"] for e in page.elements if "aria-labeledby" in e]
+    assert set(labeled) <= set(ids)
 
 
 def test_all_files_of_the_page_are_there_and_no_others(written, page):

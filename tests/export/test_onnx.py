@@ -12,7 +12,7 @@ from keras_edsr.models import EDSR, MDSR
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install 'keras-edsr[onnx]'")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'keras-edsr[onnx]'")
 
-TOLERANCE = 1e-3  # grey levels, of float32; measured: 1e-4
+TOLERANCE = 1e-3  # gray levels, of float32; measured: 1e-4
 
 
 def model_of(family="edsr", scale=2, **kwargs):
@@ -115,7 +115,7 @@ def test_what_was_written_was_run_in_another_process_and_nothing_else_is_left(tm
 def test_a_wrong_file_is_found_out_and_nothing_is_left(tmp_path, monkeypatch):
     weights = export.weights
     monkeypatch.setattr(export, "weights", lambda *args: [array * 1.02 for array in weights(*args)])
-    with pytest.raises(ValueError, match=r"differs from the model at x2: up to \d+ grey levels"):
+    with pytest.raises(ValueError, match=r"differs from the model at x2: up to \d+ gray levels"):
         export_onnx(model_of(), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -20,7 +20,7 @@ from tensorflow.python.tools import saved_model_cli
 
 from keras_edsr.export import export_ncnn, export_onnx, export_saved_model, export_tflite, saved_model
 from keras_edsr.export.signatures import OK, UNREADABLE, dihedral, inverse_dihedral
-from keras_edsr.image_ops import NUM_DIHEDRAL, quantise
+from keras_edsr.image_ops import NUM_DIHEDRAL, quantize
 from keras_edsr.image_ops import dihedral as dihedral_of_numpy
 from keras_edsr.inference import upscale
 from keras_edsr.models import EDSR, MDSR
@@ -101,7 +101,7 @@ def test_uint8_is_what_the_model_predicts_to_the_bit(edsr, served, shape):
     lr = pixels_of(*shape)
     sr = served["upscale_uint8"](images=lr)["sr"].numpy()
     assert sr.dtype == np.uint8
-    np.testing.assert_array_equal(sr, quantise(edsr.predict_on_batch(lr.astype(np.float32))))
+    np.testing.assert_array_equal(sr, quantize(edsr.predict_on_batch(lr.astype(np.float32))))
 
 
 def test_the_default_gives_what_the_model_gives_unclipped(edsr, served):
@@ -283,7 +283,7 @@ def test_a_self_ensemble_inside_is_that_of_upscale_to_the_bit(edsr, tmp_path):
 
 
 @pytest.mark.usefixtures("_unverified")
-def test_quantised_gives_whole_grey_levels(edsr, tmp_path):
+def test_quantized_gives_whole_gray_levels(edsr, tmp_path):
     path = export_saved_model(edsr, tmp_path, uint8_output=True)
     loaded, lr = tf.saved_model.load(str(path)).signatures, pixels_of(11, 7, 3)
     sr = loaded["serving_default"](images=tf.constant(lr[None], tf.float32))["sr"]
@@ -340,7 +340,7 @@ def test_an_mdsr_has_each_signature_for_each_scale(mdsr, exported_mdsr):
     assert set(signatures) == {"serving_default", "upscale_uint8", "upscale_bytes", *scales}
     expected = mdsr.predict_on_batch(lr[None].astype(np.float32))
     for prefix, scale in {"": 2, "x2_": 2, "x3_": 3}.items():
-        sr = quantise(expected[f"x{scale}"])[0]
+        sr = quantize(expected[f"x{scale}"])[0]
         np.testing.assert_array_equal(signatures[f"{prefix}upscale_uint8"](images=lr[None])["sr"][0], sr)
         np.testing.assert_array_equal(decoded(send(signatures, [encoded(lr)], f"{prefix}upscale_bytes")[0][0]), sr)
     for name, scale in {"serving_default": 2, "x2_float": 2, "x3_float": 3}.items():
@@ -576,7 +576,7 @@ def test_an_export_that_differs_is_not_kept(edsr, tmp_path, monkeypatch):
 
     monkeypatch.setattr(saved_model, "build_module", build_another)
     message = refusal(edsr, tmp_path / "new" / "out")
-    assert "The export differs from the model at x2: up to 3 grey levels, PSNR " in message
+    assert "The export differs from the model at x2: up to 3 gray levels, PSNR " in message
     assert contents(tmp_path) == []
 
 

@@ -147,7 +147,7 @@ def test_int8_of_an_mdsr_of_gray_images(tmp_path, photos, unchecked):
     for scale in (2, 3):
         sr = run(path, x, scale).astype(float)
         off = sr - np.rint(np.clip(model(x)[f"x{scale}"], 0, 255))
-        assert np.sqrt(np.square(off).mean()) < 3  # grey levels; of noise, by weights that are noise: 2.2
+        assert np.sqrt(np.square(off).mean()) < 3  # gray levels; of noise, by weights that are noise: 2.2
 
 
 def test_int8_loses_at_most_015_db_on_set5(tmp_path, shared_data, unchecked):

@@ -52,10 +52,10 @@ def test_what_is_equal_passes_at_every_scale(mdsr, rerun):
     assert check_export("m", mdsr) == {2: (0, 100.0), 3: (0, 100.0)}
 
 
-def test_one_grey_level_off_is_refused_unless_it_may_be(mdsr, rerun):
+def test_one_gray_level_off_is_refused_unless_it_may_be(mdsr, rerun):
     rerun.change = {3: one_off}
     with pytest.raises(
-        ValueError, match=r"^The export differs from the model at x3: up to 1 grey levels, PSNR 48.13 dB"
+        ValueError, match=r"^The export differs from the model at x3: up to 1 gray levels, PSNR 48.13 dB"
     ):
         check_export("m", mdsr)
     assert check_export("m", mdsr, tolerance=1)[3].largest == 1
@@ -74,7 +74,7 @@ def test_one_value_that_is_far_off_is_seen(mdsr, rerun):
         return sr
 
     rerun.change = {2: spoil}
-    with pytest.raises(ValueError, match="up to 128 grey levels"):
+    with pytest.raises(ValueError, match="up to 128 gray levels"):
         check_export("m", mdsr, tolerance=1)
 
 

@@ -113,7 +113,7 @@ def compose_gif(width, height, palette, frames):
     canvas = [[(0, 0, 0, 0)] * width for _ in range(height)]
     shown = []
     for frame in frames:
-        colours = frame.palette if frame.palette is not None else palette
+        colors = frame.palette if frame.palette is not None else palette
         transparent = frame.transparent if frame.has_control else None
         disposal = frame.disposal if frame.has_control else 0
         before = [row[:] for row in canvas]
@@ -125,7 +125,7 @@ def compose_gif(width, height, palette, frames):
         ]
         for y, x, index in places:
             if index != transparent:
-                canvas[y][x] = (*(int(v) for v in colours[index]), 255)
+                canvas[y][x] = (*(int(v) for v in colors[index]), 255)
         shown.append(np.array(canvas, np.uint8))
         for y, x, _ in places:
             if disposal == CLEAR:
@@ -139,8 +139,8 @@ palettes = st.tuples(st.integers(1, 8), st.integers(0, 2**32 - 1), st.booleans()
 
 
 def made_palette(bits, seed, gray):
-    colours = np.random.default_rng(seed).integers(0, 256, (2**bits, 3), dtype=np.uint8)
-    return np.repeat(colours[:, :1], 3, axis=1) if gray else colours
+    colors = np.random.default_rng(seed).integers(0, 256, (2**bits, 3), dtype=np.uint8)
+    return np.repeat(colors[:, :1], 3, axis=1) if gray else colors
 
 
 @st.composite
@@ -156,9 +156,9 @@ def gifs(draw):
         if draw(st.booleans()) and number == 0:
             left, top, columns, rows = 0, 0, width, height
         own = made_palette(*draw(palettes)[:2], gray) if palette is None or draw(st.booleans()) else None
-        colours = own if own is not None else palette
+        colors = own if own is not None else palette
         seed = draw(st.integers(0, 2**32 - 1))
-        indices = np.random.default_rng(seed).integers(0, len(colours), (rows, columns), dtype=np.uint8)
+        indices = np.random.default_rng(seed).integers(0, len(colors), (rows, columns), dtype=np.uint8)
         if draw(st.booleans()):
             indices %= 2
         frames.append(
@@ -167,7 +167,7 @@ def gifs(draw):
                 top,
                 indices,
                 disposal=draw(st.sampled_from([0, 1, 2, 3])),
-                transparent=draw(st.none() | st.sampled_from([0, 1]) | st.integers(0, len(colours) - 1)),
+                transparent=draw(st.none() | st.sampled_from([0, 1]) | st.integers(0, len(colors) - 1)),
                 palette=own,
                 interlaced=draw(st.booleans()),
                 delay=draw(st.integers(0, 65535)),

@@ -154,8 +154,8 @@ def meaning(samples, kind):
                 if kind.transparent is not None and values[0] < len(kind.transparent):
                     out[y, x, 3] = kind.transparent[values[0]] / 255
                 continue
-            colour = values[:3] if kind.color_type in (RGB, RGBA) else values[:1] * 3
-            out[y, x, :3] = np.array(colour) / limit
+            color = values[:3] if kind.color_type in (RGB, RGBA) else values[:1] * 3
+            out[y, x, :3] = np.array(color) / limit
             if kind.color_type in (GRAY_ALPHA, RGBA):
                 out[y, x, 3] = values[-1] / limit
             elif kind.transparent is not None:
@@ -179,8 +179,8 @@ def compose_apng(width, height, kind, frames):
                 for x in range(columns):
                     above, below = pixels[y, x], buffer[frame.top + y, frame.left + x].copy()
                     alpha = above[3] + below[3] * (1 - above[3])
-                    colour = above[:3] * above[3] + below[:3] * below[3] * (1 - above[3])
-                    buffer[frame.top + y, frame.left + x] = [*(colour / alpha if alpha else (0, 0, 0)), alpha]
+                    color = above[:3] * above[3] + below[:3] * below[3] * (1 - above[3])
+                    buffer[frame.top + y, frame.left + x] = [*(color / alpha if alpha else (0, 0, 0)), alpha]
         shown.append(buffer.copy())
         if frame.disposal == 1 or (frame.disposal == 2 and number == 0):
             buffer[area] = 0
@@ -195,8 +195,8 @@ def kinds(draw):
     depth = draw(st.sampled_from(DEPTHS[color_type]))
     palette, transparent = None, None
     if color_type == PALETTE:
-        colours = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-        palette = colours.integers(0, 256, (draw(st.integers(1, 2**depth)), 3), dtype=np.uint8)
+        colors = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+        palette = colors.integers(0, 256, (draw(st.integers(1, 2**depth)), 3), dtype=np.uint8)
         transparent = draw(st.none() | st.lists(st.integers(0, 255), min_size=1, max_size=len(palette)).map(tuple))
     elif color_type in (GRAY, RGB):
         values = st.tuples(*[st.integers(0, 2**depth - 1)] * CHANNELS[color_type])

@@ -9,8 +9,8 @@ def rgba(pixels):
     values = np.asarray(pixels) / np.iinfo(pixels.dtype).max
     values = values[..., None] if values.ndim == 2 else values
     alpha = values[..., -1:] if values.shape[2] in (2, 4) else np.ones_like(values[..., :1])
-    colour = values[..., :3] if values.shape[2] >= 3 else np.repeat(values[..., :1], 3, axis=2)
-    return np.concatenate([colour, alpha], axis=2)
+    color = values[..., :3] if values.shape[2] >= 3 else np.repeat(values[..., :1], 3, axis=2)
+    return np.concatenate([color, alpha], axis=2)
 
 
 def seen(values):

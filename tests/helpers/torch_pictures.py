@@ -5,7 +5,7 @@ import numpy as np
 from PIL import Image
 from places import TORCH_CHECKPOINTS
 
-from keras_edsr.image_ops import quantise
+from keras_edsr.image_ops import quantize
 
 PICTURE = np.array(Image.open(TORCH_CHECKPOINTS / "picture.png"))
 
@@ -20,7 +20,7 @@ def run(model, image=PICTURE):
 def assert_same_picture(ours, theirs):
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE)
     tie = np.abs(theirs - np.floor(theirs) - 0.5) < TOLERANCE
-    np.testing.assert_array_equal(quantise(ours)[~tie], quantise(theirs)[~tie])
+    np.testing.assert_array_equal(quantize(ours)[~tie], quantize(theirs)[~tie])
 
 
 def perturbed(model):

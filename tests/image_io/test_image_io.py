@@ -177,7 +177,7 @@ def test_alpha_is_written(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
-def test_lossy_formats_keep_colour_close(tmp_path, suffix):
+def test_lossy_formats_keep_color_close(tmp_path, suffix):
     image = np.full((32, 32, 3), (200, 30, 60), np.uint8)
     write_image(tmp_path / f"a{suffix}", image)
     assert np.abs(read_image(tmp_path / f"a{suffix}") - image.astype(float)).max() <= 4

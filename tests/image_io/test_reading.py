@@ -64,7 +64,7 @@ def test_a_palette_with_transparency_is_rgba():
     np.testing.assert_array_equal(picture.image, [[[10, 20, 30, 0], [40, 50, 60, 128], [70, 80, 90, 255]]])
 
 
-def test_a_transparent_colour_is_alpha():
+def test_a_transparent_color_is_alpha():
     image = decoded(RGB, transparency=tuple(int(v) for v in RGB[2, 3])).image
     assert image.shape == (5, 7, 4)
     assert (image[..., 3] == 0).sum() == 1
@@ -194,7 +194,7 @@ def read_image_of(data):
 
 # === Animation ===
 
-FRAMES = [np.full((6, 8, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
+FRAMES = [np.full((6, 8, 3), color, np.uint8) for color in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
 for index, frame in enumerate(FRAMES):
     frame[index, index] = 255
 
@@ -360,7 +360,7 @@ def test_arrays_become_pillow_images_and_back(image):
     np.testing.assert_array_equal(np.asarray(to_pillow(image)), image)
 
 
-def test_sixteen_bits_of_colour_become_eight_in_pillow_and_it_is_said(caplog):
+def test_sixteen_bits_of_color_become_eight_in_pillow_and_it_is_said(caplog):
     image = to_pillow(RGB.astype(np.uint16) * 257)
     np.testing.assert_array_equal(np.asarray(image), RGB)
     assert "8 bits are kept" in caplog.text

@@ -72,7 +72,7 @@ def with_chunk(data, kind, content):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_transparent_colour_becomes_alpha(channels):
+def test_a_transparent_color_becomes_alpha(channels):
     image = values(channels)
     key = np.atleast_1d(image[4, 5])
     picture = decode_picture(with_chunk(png(image), b"tRNS", key.astype(">u2").tobytes()), "a.png")
@@ -87,9 +87,9 @@ def test_a_transparent_colour_becomes_alpha(channels):
 def test_eight_bits_are_the_nearest(channels, kind):
     image = values(channels)
     data = png(image)
-    colour = {1: image, 2: image[..., 0], 3: image, 4: image[..., :3]}[channels]
+    color = {1: image, 2: image[..., 0], 3: image, 4: image[..., :3]}[channels]
     eight = decode_image(data if kind == "bytes" else io.BytesIO(data), "a.png")
-    np.testing.assert_array_equal(eight, np.rint(colour / 257))
+    np.testing.assert_array_equal(eight, np.rint(color / 257))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -89,7 +89,7 @@ def test_an_unknown_option_is_refused(tmp_path):
 
 # === Animation ===
 
-FRAMES = [np.full((6, 8, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
+FRAMES = [np.full((6, 8, 3), color, np.uint8) for color in ((255, 0, 0), (0, 255, 0), (0, 0, 255))]
 for index, frame in enumerate(FRAMES):
     frame[index, index] = (9, 8, 7)
 CLEAR = [np.dstack([frame, np.full((6, 8), 255, np.uint8)]) for frame in FRAMES]
@@ -151,15 +151,15 @@ def test_gray_frames_of_a_gif_keep_all_their_levels(tmp_path, caplog):
     assert not caplog.text
 
 
-@pytest.mark.parametrize("colours", [255, 256])
-def test_a_gif_keeps_as_many_colours_as_it_holds(tmp_path, colours):
-    palette = rng.integers(0, 256, (colours, 3), dtype=np.uint8)
-    image = palette[rng.integers(0, colours, (64, 64))]
+@pytest.mark.parametrize("colors", [255, 256])
+def test_a_gif_keeps_as_many_colors_as_it_holds(tmp_path, colors):
+    palette = rng.integers(0, 256, (colors, 3), dtype=np.uint8)
+    image = palette[rng.integers(0, colors, (64, 64))]
     write_picture(tmp_path / "a.gif", Picture([image]))
     np.testing.assert_array_equal(read_picture(tmp_path / "a.gif").image, image)
 
 
-def test_a_gif_of_many_colours_is_near(tmp_path, caplog):
+def test_a_gif_of_many_colors_is_near(tmp_path, caplog):
     y, x = np.mgrid[:64, :64]
     image = np.dstack([4 * x, 4 * y, 2 * (x + y)]).astype(np.uint8)
     write_picture(tmp_path / "a.gif", Picture([image]))
@@ -197,10 +197,10 @@ def test_the_size_to_come_is_checked():
         check_fits("a.webp", Picture([RGB]), (10, 16384))
 
 
-@pytest.mark.parametrize("colour", [GRAY, RGB])
-def test_an_opaque_alpha_is_no_transparency(tmp_path, colour):
-    write_picture(tmp_path / "a.bmp", Picture([np.dstack([colour, OPAQUE])]))
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.bmp").image, colour)
+@pytest.mark.parametrize("color", [GRAY, RGB])
+def test_an_opaque_alpha_is_no_transparency(tmp_path, color):
+    write_picture(tmp_path / "a.bmp", Picture([np.dstack([color, OPAQUE])]))
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.bmp").image, color)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from reference import images
 from keras_edsr.inference import tiling, upscale
 from keras_edsr.models import EDSR, MDSR
 
-# The same examples each time: a value within a rounding error of one half may differ by a grey
+# The same examples each time: a value within a rounding error of one half may differ by a gray
 # level between tiles and the whole, about once in a million pixels.
 law = hypothesis.settings(max_examples=12, deadline=None, derandomize=True)
 sides = st.integers(1, 40)
@@ -67,7 +67,7 @@ def test_tiles_equal_the_whole_image(models, name, scale, height, width, tile_si
 
 @law
 @hypothesis.given(height=sides, width=sides, tile_size=st.integers(3, 45))
-def test_tiles_of_a_float_image_are_within_a_thousandth_of_a_grey_level(model, height, width, tile_size):
+def test_tiles_of_a_float_image_are_within_a_thousandth_of_a_gray_level(model, height, width, tile_size):
     image = images(height, width, 3, seed=width) / 255
     expected = np.clip(whole(model, image * 255, 2), 0, 255)
     tiled = upscale(model, image, tile_size=tile_size)
@@ -95,12 +95,12 @@ def reach(model, output):
     """
     for weight in model.weights:
         weight.assign(tf.fill(weight.shape, 0.0 if weight.name == "bias" else 0.5))
-    centre = model.halo + 3
-    impulse = np.zeros((1, 2 * centre + 1, 2 * centre + 1, 1), np.float32)
-    impulse[0, centre, centre] = 1
+    center = model.halo + 3
+    impulse = np.zeros((1, 2 * center + 1, 2 * center + 1, 1), np.float32)
+    impulse[0, center, center] = 1
     response = output(model(impulse))[0, ..., 0].numpy()
     scale = response.shape[0] // impulse.shape[1]
-    return [int(np.abs(np.nonzero(response)[axis] // scale - centre).max()) for axis in (0, 1)]
+    return [int(np.abs(np.nonzero(response)[axis] // scale - center).max()) for axis in (0, 1)]
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])

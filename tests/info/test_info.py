@@ -20,7 +20,7 @@ from keras_edsr import EDSR, MDSR
 from keras_edsr.checkpoints.reader import read_file
 from keras_edsr.info.describe import describe
 from keras_edsr.info.presets import facts
-from keras_edsr.info.recognise import recognise
+from keras_edsr.info.recognize import recognize
 from keras_edsr.info.text import page
 from keras_edsr.network import Network
 from keras_edsr.network.arrays import weight_shapes
@@ -67,8 +67,8 @@ def kernels_of(network):
 @hypothesis.settings(deadline=None, derandomize=True)
 @hypothesis.given(networks)
 def test_a_network_is_known_by_its_kernels_in_any_order(network):
-    assert recognise(kernels_of(network)) == network
-    assert recognise(sorted(kernels_of(network))) == network
+    assert recognize(kernels_of(network)) == network
+    assert recognize(sorted(kernels_of(network))) == network
 
 
 @pytest.mark.parametrize("left_out", range(9))
@@ -79,7 +79,7 @@ def test_with_a_kernel_less_or_more_it_is_none(left_out):
         kernels.remove(kinds[left_out])
     else:
         kernels.append((1, 1, 16, 16))
-    assert recognise(kernels) is None
+    assert recognize(kernels) is None
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_with_a_kernel_less_or_more_it_is_none(left_out):
 def test_pytorchs_files_have_the_kernels_of_their_network(name, expected):
     tensors = read_file(TORCH_CHECKPOINTS / name).tree
     shapes = [tensor.shape for key, tensor in tensors.items() if len(tensor.shape) == 4 and "mean" not in key]
-    network = recognise([(height, width, ins, outs) for outs, ins, height, width in shapes])
+    network = recognize([(height, width, ins, outs) for outs, ins, height, width in shapes])
     assert tuple(facts(network)[name] for name in SIZES) == expected
 
 

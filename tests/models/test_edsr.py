@@ -91,7 +91,7 @@ def test_every_initial_weight_is_within_pytorchs_bounds():
         assert 0 < np.abs(bias.numpy()).max() <= bound
 
 
-def test_an_image_of_the_mean_colour_has_no_border():
+def test_an_image_of_the_mean_color_has_no_border():
     # Zero padding after the mean is taken off: without biases nothing is left to convolve,
     # at the border as inside it. Padding before would show black beyond the edge.
     model = tiny()
@@ -171,7 +171,7 @@ def test_images_may_have_a_fixed_size():
     assert tiny(3, image_shape=(6, 4, 3)).output_shape == (None, 18, 12, 3)
 
 
-# === Serialisation ===
+# === Serialization ===
 
 
 def test_get_config_holds_every_argument():
@@ -296,7 +296,7 @@ def test_the_mean_and_the_last_convolution_stay_float32_under_a_global_policy(gl
 
 @pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_gives_float32_near_the_float32_model(dtype):
-    # 76.8 and 59.5 dB were measured (findings §10); 1 grey level is 48 dB.
+    # 76.8 and 59.5 dB were measured (findings §10); 1 gray level is 48 dB.
     model = tiny(num_blocks=2, filters=8)
     mixed = tiny(num_blocks=2, filters=8, dtype=dtype)
     mixed.set_weights(model.get_weights())

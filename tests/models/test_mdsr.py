@@ -327,7 +327,7 @@ def test_mixed_float16_trains():
     assert model.optimizer.iterations > 10  # the others of 20 lowered the loss scale
 
 
-# === Serialisation ===
+# === Serialization ===
 
 
 def test_get_config_holds_every_argument():

@@ -168,7 +168,7 @@ def test_what_is_not_a_network_is_refused(changes, message):
 
 
 @pytest.mark.parametrize(
-    "config", [{}, {"scale": 2}, {"scale": 2, "num_blocks": 1, "filters": 4, "colour": 1}, [], None]
+    "config", [{}, {"scale": 2}, {"scale": 2, "num_blocks": 1, "filters": 4, "color": 1}, [], None]
 )
 def test_what_is_not_a_config_is_refused(config):
     with pytest.raises(ValueError, match="its config is not that of an EDSR"):

@@ -18,7 +18,7 @@ from keras_edsr.runtimes.ncnn_format import ncnn_networks
 
 pytest.importorskip("ncnn", reason="needs ncnn: pip install 'keras-edsr[ncnn]'")
 
-TOLERANCE = 3e-3  # grey levels, of float32 and Winograd; measured: 2e-4 to 5e-4 on nets of 4 to 64 filters
+TOLERANCE = 3e-3  # gray levels, of float32 and Winograd; measured: 2e-4 to 5e-4 on nets of 4 to 64 filters
 
 
 def model_of(family, scale, filters=8, **kwargs):
@@ -110,7 +110,7 @@ def test_tiles_equal_the_whole_image(family, self_ensemble, tile_size):
 
 
 @pytest.mark.parametrize("family", ["edsr", "mdsr"])
-def test_an_image_differs_from_tensorflows_by_one_grey_level_in_few_values(family):
+def test_an_image_differs_from_tensorflows_by_one_gray_level_in_few_values(family):
     model = model_of(family, 2, 16)
     image = images(64, 60, 3).astype(np.uint8)
     fast, reference = (upscale(model, image, 2, runtime=runtime).astype(int) for runtime in ("ncnn", "tensorflow"))

@@ -163,7 +163,7 @@ def test_settings_that_an_older_file_lacks_have_their_defaults(tmp_path):
         ("[1]", "is not a valid training configuration"),
         ("3", "is not a valid training configuration"),
         ('{"hr": "photos"}', "it has no `output`"),
-        ('{"output": "run", "hr": "x", "colour": 1, "blur": 2}', "unknown settings: blur, colour"),
+        ('{"output": "run", "hr": "x", "color": 1, "blur": 2}', "unknown settings: blur, color"),
         ('{"output": "run", "hr": "x", "steps": "many"}', "`steps` must be a positive integer"),
     ],
 )

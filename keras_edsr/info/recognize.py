@@ -10,7 +10,7 @@ from ..network.checks import SCALES
 Kernel = tuple[int, int, int, int]  # height, width, in, out
 
 
-def recognise(kernels: Iterable[Kernel]) -> Network | None:
+def recognize(kernels: Iterable[Kernel]) -> Network | None:
     """Returns the network that has exactly these kernels.
 
     Args:
