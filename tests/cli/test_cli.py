@@ -337,7 +337,7 @@ def test_a_wrong_call_is_status_2(words, message):
         (["--steps", "0"], "`steps` must be a positive integer"),
         (["--patch-size", "40"], "is smaller than a patch"),
         (["--validation", "gone"], "gone does not exist"),
-        (["--init-from", "gone.keras"], "gone.keras is no model that keras_edsr can load"),
+        (["--init-from", "gone.keras"], "gone.keras is not a model that keras_edsr can load"),
         (["--precision", "float15"], "float15"),
         (["--devices", "3"], "`devices` must be at most"),
         (["--lr", "gone"], "gone"),
@@ -474,7 +474,7 @@ def test_an_output_that_exists_is_replaced_only_when_told(models, photos, tmp_pa
         (["a.png", "sub/a.png"], "out", "edsr.keras", "Several inputs would become"),
         (["a.png", "b.jpg"], "out.png", "edsr.keras", "must be a folder for several images"),
         (["a.png"], "out.png", "gone.keras", "gone.keras, which cannot be read"),
-        (["a.png"], "out.png", "text.keras", "text.keras is no model that keras_edsr can load"),
+        (["a.png"], "out.png", "text.keras", "text.keras is not a model that keras_edsr can load"),
     ],
 )
 def test_upscale_refuses_in_one_line(models, photos, tmp_path, inputs, output, model, message):

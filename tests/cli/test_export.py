@@ -97,7 +97,7 @@ def test_without_a_format_the_formats_are_told(model, calls):
 
 def test_a_model_that_is_not_there_is_exit_1(tmp_path, calls):
     result = run("export", tmp_path / "gone.keras", "out", "--format", "onnx")
-    assert_fails(result, "gone.keras is no model that keras_edsr can load")
+    assert_fails(result, "gone.keras is not a model that keras_edsr can load")
     assert calls == []
 
 

@@ -457,7 +457,7 @@ def test_other_settings_are_refused_before_anything_is_read(data, tmp_path):
         ({"scale": 5}, "`scale` must be one or several of"),
         ({"precision": "float15"}, "float15"),
         ({"devices": 7}, "`devices` must be at most the 1 that are here"),
-        ({"init_from": "gone.keras"}, r"gone\.keras is no model that keras_edsr can load"),
+        ({"init_from": "gone.keras"}, r"gone\.keras is not a model that keras_edsr can load"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_the_folder_is_made(data, tmp_path, settings, message):
@@ -468,7 +468,7 @@ def test_what_cannot_be_done_is_said_before_the_folder_is_made(data, tmp_path, s
 
 def test_a_damaged_model_to_start_from_is_named(data, tmp_path):
     (tmp_path / "x2.keras").write_bytes(b"PK\3\4 no zip")
-    with pytest.raises(ValueError, match=r"x2\.keras is no model that keras_edsr can load"):
+    with pytest.raises(ValueError, match=r"x2\.keras is not a model that keras_edsr can load"):
         train(config(tmp_path / "run", data, init_from=tmp_path / "x2.keras"))
 
 
