@@ -47,7 +47,7 @@ def convert(
     if pair[0] == ".keras" and residual_scaling is not None:
         raise ValueError("`residual_scaling` is for PyTorch checkpoints. A .keras file contains it: omit it.")
     if target.exists() and not overwrite:  # checked first, because reading takes time
-        raise ValueError(f"Cannot write {target}: it exists already; it is replaced only with `overwrite`.")
+        raise ValueError(f"Cannot write {target}: it already exists; pass `overwrite` to replace it.")
     if pair[0] == ".keras":
         write_torch(target, *read_keras(source), layout or "edsr-pytorch", overwrite=overwrite)
         return

@@ -118,7 +118,7 @@ def test_a_scaling_for_a_keras_file_is_refused(keras_file, tmp_path):
 def test_a_target_is_replaced_only_when_asked_and_read_first(keras_file, tmp_path, target):
     source = keras_file if target == "m.pt" else TORCH_CHECKPOINTS / "edsr_x2.pt"
     (tmp_path / target).write_text("mine")
-    with pytest.raises(ValueError, match="it exists already"):
+    with pytest.raises(ValueError, match="it already exists"):
         convert(tmp_path / f"gone{source.suffix}", tmp_path / target)
     assert (tmp_path / target).read_text() == "mine"
     convert(source, tmp_path / target, overwrite=True)
@@ -164,7 +164,7 @@ def test_the_commands_options_arrive(tmp_path):
     assert run(*words, "--residual-scaling", 0.5, "--layout", "super-image").exit_code == 0
     model = keras.saving.load_model(tmp_path / "m.keras")
     assert (model.residual_scaling, model.get_config()["mean"]) == (0.5, (0.0, 0.0, 0.0))
-    assert_fails(run(*words), "it exists already")
+    assert_fails(run(*words), "it already exists")
     assert run(*words, "--overwrite").exit_code == 0
     assert run("convert", tmp_path / "m.keras", tmp_path / "b.pth", "--layout", "basicsr").exit_code == 0
     assert "params" in read_file(tmp_path / "b.pth").tree

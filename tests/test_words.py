@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent
 
 # Rooms whose words are not yet rewritten.
 UNFINISHED: tuple[str, ...] = (
-    *(f"keras_edsr/{room}" for room in ("checkpoints", "export", "image_io", "layers", "metrics", "models", "presets")),
-    *(f"keras_edsr/{room}" for room in ("runtimes", "trainer", "info", "training", "renaming")),
+    *(f"keras_edsr/{room}" for room in ("export", "layers", "metrics", "models")),
+    *(f"keras_edsr/{room}" for room in ("trainer", "renaming")),
 )
 
 # A phrase and what to write instead.
@@ -82,6 +82,8 @@ def without_code(text):
 def faults(text):
     """Returns the banned phrases of a text, with the advice."""
     plain = " ".join(without_code(text).split())
+    if plain.isidentifier():  # a key or a name, such as that of an old version
+        return []
     return [
         f"{found[0]!r}: {advice}"
         for pattern, advice in BANNED.items()

@@ -32,9 +32,9 @@ class Description:
         layout: "edsr-pytorch" (torchSR's too), "basicsr" or "super-image".
         file_format: "torch", "torch-legacy" (before PyTorch 1.6) or "safetensors".
         value_range: 255, or 1 when the file's network takes images in 0..1. The Keras model takes 0..255 in any case.
-        dtype: Of the tensors, such as "float32"; several are joined by "+".
-        notes: What was concluded, a sentence each.
-        warnings: What may be wrong with it, a sentence each.
+        dtype: Dtype of the tensors, such as "float32"; several are joined by "+".
+        notes: Conclusions, one sentence each.
+        warnings: Possible faults, one sentence each.
     """
 
     network: Network
@@ -53,14 +53,14 @@ def open_checkpoint(
 
     Args:
         path: Path of the file.
-        layout: One of `LAYOUTS`, or None to find it out.
+        layout: One of `LAYOUTS`, or None to detect it.
         residual_scaling: Factor on a block's branch, or None for the published one.
 
     Returns:
         The tensors by name, and what there is to say about them.
 
     Raises:
-        CheckpointError: The file is refused; half a line, for `reader.naming` to begin.
+        CheckpointError: If the file is rejected. `reader.naming` adds the beginning of the message.
     """
     if layout is not None and layout not in LAYOUTS:
         raise CheckpointError(f"`layout` must be one of {LAYOUTS}. Received: layout={layout!r}")
@@ -72,7 +72,7 @@ def open_checkpoint(
     if layout is None and (network.family, found) == ("EDSR", "edsr-pytorch") and not _official_hash(path):
         if config is not None:
             found = "super-image"
-            notes.append("taken for super-image's by its name or the config.json beside it")
+            notes.append("read as super-image's because of its name or the config.json beside it")
         elif MEAN_NAMES[0] in state:
             notes.append("super-image's weights have the same names; for those give layout='super-image'")
     check(state, network, found)
@@ -96,14 +96,14 @@ def open_checkpoint(
 
 
 def describe(path: str | os.PathLike, *, layout: str | None = None) -> Description:
-    """Tells what a PyTorch checkpoint is, without building a model.
+    """Describes a PyTorch checkpoint without building a model.
 
     Args:
         path: Path of the file.
-        layout: One of `LAYOUTS`, or None to find it out.
+        layout: One of `LAYOUTS`, or None to detect it.
 
     Raises:
-        CheckpointError: The file is refused; one line that names it.
+        CheckpointError: If the file is rejected. The message has one line and names it.
     """
     with naming(Path(path)):
         return open_checkpoint(Path(path), layout)[1]
@@ -129,7 +129,7 @@ def _choose_mean(
         return None, 255, "the mean is that of DIV2K"
     if 0 < max(map(abs, mean)) <= 1:
         mean = tuple(255 * value for value in mean)
-        return mean, 1, f"runs on 0..1 (rgb_range 1), as its mean tells; in 0..255 that is {mean}"
+        return mean, 1, f"runs on 0..1 (rgb_range 1), according to its mean; in 0..255 that is {mean}"
     return mean, 255, f"the mean is the file's, {mean}"
 
 
@@ -149,7 +149,7 @@ def _official_hash(path: Path) -> str | None:
 
 
 def _super_image_config(path: Path) -> dict[str, Any] | None:
-    """Returns the config of super-image beside a file; {} when only the file's name tells; None for others' files."""
+    """Returns the config of super-image beside a file; {} if only the file's name matches; None for other files."""
     try:
         with open(path.parent / "config.json", "rb") as file:
             config = json.loads(file.read(2**16))

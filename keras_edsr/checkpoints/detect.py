@@ -1,4 +1,4 @@
-"""Tells what a state dict is from the names and shapes of its tensors, and whether it is that to the last tensor."""
+"""Recognizes a state dict by the names and shapes of its tensors, and checks every tensor."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "generator.", "net_g.", 
 _MAX_DEPTH = 4
 
 # What wrappers and trainers count among the weights: torch's AveragedModel and BatchNorm, LitEma, ema-pytorch, and
-# trainers' own. Whole numbers are left out by any name.
+# counters of trainers. Integers are ignored under any name.
 _COUNTERS = re.compile(
     r"(.*\.)?(n_averaged|num_batches_tracked|num_updates|decay|initted|(global_)?(step|epoch|iter(ation)?)s?(_counter)?)"
 )
@@ -27,7 +27,7 @@ _COUNTERS = re.compile(
 def find_state(tree: Any) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Finds the state dict in what a file holds, and removes what wrappers put before its names.
 
-    What stands beside a state dict, of whatever type, and what wrappers count within it are left out.
+    The function ignores objects of any type beside a state dict, and counters of wrappers within it.
 
     Args:
         tree: As `reader.read_file` gives.
@@ -118,18 +118,18 @@ _OTHERS = {
 
 
 def detect(state: Mapping[str, Tensor], layout: str | None = None) -> tuple[Network, str]:
-    """Tells what a state dict is from names and shapes.
+    """Recognizes a state dict by names and shapes.
 
     Args:
         state: The tensors by name.
-        layout: One of `LAYOUTS`, when it is known. "super-image" has the names of "edsr-pytorch" and is never found.
+        layout: One of `LAYOUTS`, if it is known. "super-image" has the names of "edsr-pytorch" and is never detected.
 
     Returns:
         The network, with the default residual scaling and mean, and the layout. Whether every tensor fits it, `check`
         tells.
 
     Raises:
-        CheckpointError: It is no EDSR or MDSR (named, where it is known), or of another layout than `layout`.
+        CheckpointError: If it is not an EDSR or MDSR (the message names known networks), or has another layout.
     """
     for pattern, network in _OTHERS.items():
         if any(re.search(pattern, name) for name in state):
@@ -142,7 +142,7 @@ def detect(state: Mapping[str, Tensor], layout: str | None = None) -> tuple[Netw
         family, found = "EDSR", "edsr-pytorch"
     else:
         raise CheckpointError(
-            f"it is no EDSR or MDSR of a known layout ({', '.join(LAYOUTS)}); "
+            f"it is not an EDSR or MDSR of a known layout ({', '.join(LAYOUTS)}); "
             f"it has {len(state)} tensors: {listed(state)}"
         )
     layout = layout or found
@@ -184,7 +184,7 @@ def _numbers(state: Mapping[str, Tensor], pattern: str) -> set[int]:
 def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
     shape = state[name].shape
     if len(shape) != 4 or 0 in shape:
-        raise CheckpointError(f"{name} is no convolution: its shape is {shape}")
+        raise CheckpointError(f"{name} is not a convolution: its shape is {shape}")
     return shape
 
 
@@ -198,7 +198,7 @@ def _scale(state: Mapping[str, Tensor], part: str, filters: int) -> int:
     if rows == 4 * filters and stages <= 3:
         return 2**stages
     raise CheckpointError(
-        f"the upsampler {part} is none of x2, x3, x4, x8: {stages} convolutions, the first from {filters} "
+        f"the upsampler {part} must be one of x2, x3, x4, x8: {stages} convolutions, the first from {filters} "
         f"to {rows} channels"
     )
 
@@ -214,10 +214,10 @@ def _direct_scale(state: Mapping[str, Tensor], channels: int) -> int:
 def check(state: Mapping[str, Tensor], network: Network, layout: str) -> None:
     """Makes sure that a state dict has each tensor of a network once, and no other.
 
-    The four tensors of the mean may be there, or not.
+    The four tensors of the mean are optional.
 
     Raises:
-        CheckpointError: It has not: what is missing, what is left over, what has another shape, and what would fit.
+        CheckpointError: If it has not. The message lists missing and extra tensors, other shapes, and what would match.
     """
     expected = shapes(network, layout)
     count = len(expected)
@@ -261,7 +261,7 @@ def _hint(network: Network, missing: list[str], extra: list[str]) -> str:
 
 
 def listed(names: Iterable[Any]) -> str:
-    """Some of the names, and how many more there are."""
+    """Returns some of the names, and the number of the others."""
     names = list(names)
     rest = f", … ({len(names) - 5} more)" if len(names) > 5 else ""
     return ", ".join(shown(str(name)) for name in names[:5]) + rest

@@ -81,7 +81,7 @@ def write_torch(
     if path.suffix not in SUFFIXES:
         raise CheckpointError(f"Cannot write {path}: a PyTorch file must end in {', '.join(SUFFIXES)}.")
     if path.exists() and not overwrite:
-        raise CheckpointError(f"Cannot write {path}: it exists already; it is replaced only with `overwrite`.")
+        raise CheckpointError(f"Cannot write {path}: it already exists; pass `overwrite` to replace it.")
     try:
         check_layout(network, layout)
     except CheckpointError as error:

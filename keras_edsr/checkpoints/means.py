@@ -18,7 +18,7 @@ def read_mean(state: Mapping[str, Tensor], network: Network) -> tuple[float, ...
         One float per channel; None for the mean of DIV2K in 0..255, which a file without the tensors has.
 
     Raises:
-        CheckpointError: They do something else than to take off a mean and add it again.
+        CheckpointError: If they do not subtract a mean and add it again.
     """
     if MEAN_NAMES[0] not in state:
         return None

@@ -14,7 +14,7 @@ from typing import Any
 
 from .tensors import MAX_RANK, MAX_TENSORS, CheckpointError, Storage, Tensor
 
-# Of one pickle. That of MDSR with its optimizer's state has 0.1 MB and 30,000 opcodes.
+# Limits for one pickle. That of MDSR with its optimizer's state has 0.1 MB and 30,000 opcodes.
 MAX_PICKLE_BYTES = 4 * 2**20
 MAX_OPCODES = 500_000
 MAX_MARKS = 100
@@ -132,7 +132,7 @@ class PickleReader:
         """Returns the next object: dicts, lists, tuples, strings, numbers, `Tensor`, `PassedOver`.
 
         Raises:
-            CheckpointError: The pickle is damaged, too large, or asks for anything else.
+            CheckpointError: If the pickle is damaged, too large, or asks for anything else.
         """
         self._end = min(self.position + MAX_PICKLE_BYTES, len(self._data))
         self._stack: list[Any] = []
@@ -263,14 +263,14 @@ class PickleReader:
         if isinstance(target, list):
             target.extend(items)
         elif not isinstance(target, PassedOver):
-            raise CheckpointError("its pickle appends to what is no list")
+            raise CheckpointError("its pickle appends to an object that is not a list")
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._top()
         if isinstance(target, dict):
             _update(target, zip(items[::2], items[1::2], strict=False))
         elif not isinstance(target, PassedOver):
-            raise CheckpointError("its pickle sets an item of what is no dict")
+            raise CheckpointError("its pickle sets an item of an object that is not a dict")
 
     # === What torch would be called for ===
 
@@ -313,7 +313,7 @@ class PickleReader:
         """Python 2 gave an OrderedDict's items in the call, as a list of lists."""
         pairs = [] if pairs is None else pairs
         if not isinstance(pairs, list):
-            raise CheckpointError("its pickle makes a dict of what is no list")
+            raise CheckpointError("its pickle makes a dict from an object that is not a list")
         self._num_pairs += len(pairs)  # one list, called with again and again, would be a dict each time
         if self._num_pairs > MAX_OPCODES:
             raise CheckpointError("its pickle is too long for one of weights")
@@ -333,7 +333,7 @@ def _allowed(module: Any, name: Any) -> Name:
         if full in _ALLOWED:
             return Name(full)
         raise CheckpointError(
-            f"it names {shown(full)}, which is no part of a file of weights; nothing of it was run. "
+            f"it names {shown(full)}, which does not belong in a file of weights; keras_edsr did not run it. "
             "If it is a whole module, save `model.state_dict()` where the module is, and read that"
         )
     raise CheckpointError("its pickle is damaged")
@@ -350,7 +350,7 @@ def _update(target: dict[Any, Any], pairs: Iterable[Any]) -> dict[Any, Any]:
 
 def _count(value: Any) -> int:
     if type(value) is not int or not 0 <= value < _MAX_COUNT:
-        raise CheckpointError("it declares a size that is none")
+        raise CheckpointError("it declares a size that is not valid")
     return value
 
 

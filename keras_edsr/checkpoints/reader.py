@@ -43,17 +43,17 @@ class Content:
 
 
 def read_file(path: str | os.PathLike) -> Content:
-    """Reads a checkpoint of any of the three formats; the content tells which, not the name.
+    """Reads a checkpoint of any of the three formats, by its content, not by its name.
 
     Args:
         path: Path of the file, at most 2 GiB.
 
     Returns:
-        What it holds. Tensors are read when they are asked for.
+        Its contents. Tensors are read on request.
 
     Raises:
-        CheckpointError: There is no such file, it is none of the three, damaged, or not to be
-            trusted; half a line, for `naming` to begin.
+        CheckpointError: If there is no such file, or it is not one of the three formats, damaged, or not safe.
+            `naming` adds the beginning of the message.
     """
     data = _read_bytes(Path(path))
     file_format, tree = parse(data)
@@ -64,7 +64,7 @@ def parse(data: bytes) -> tuple[str, Any]:
     """Returns the format of a file's bytes, and the object that they hold.
 
     Raises:
-        CheckpointError: As `read_file`.
+        CheckpointError: If `read_file` raises it.
     """
     file_format, read = _format_of(data)
     return file_format, read(data)
@@ -108,4 +108,4 @@ def _format_of(data: bytes) -> tuple[str, Callable[[bytes], Any]]:
             raise CheckpointError(advice)
     if data[257:262] == b"ustar":
         raise CheckpointError("it is a tar archive: unpack it, and read the files in it")
-    raise CheckpointError("it is no checkpoint of PyTorch or safetensors, or it is damaged")
+    raise CheckpointError("it is not a checkpoint of PyTorch or safetensors, or it is damaged")

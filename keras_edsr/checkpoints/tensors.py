@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-# Of one file. An EDSR of 32 blocks has 142 tensors, MDSR 362; training states hold some times that.
+# Limits for one file. An EDSR of 32 blocks has 142 tensors, MDSR 362; training states have several times as many.
 MAX_TENSORS = 10_000
 MAX_RANK = 8
 
@@ -36,7 +36,7 @@ class Storage:
 
     Attributes:
         dtype: One of `DTYPES`.
-        numel: How many numbers the file says there are.
+        numel: Declared number of values.
         data: Their bytes; None until it is known where they lie.
     """
 
@@ -48,7 +48,7 @@ class Storage:
         """Takes the bytes.
 
         Raises:
-            CheckpointError: They are more or fewer than was declared.
+            CheckpointError: If they are more or fewer than was declared.
         """
         if len(data) != self.numel * DTYPES[self.dtype].itemsize:
             raise CheckpointError(f"it declares {self.numel} values of {self.dtype} where it holds {len(data)} bytes")
@@ -60,7 +60,7 @@ class Tensor:
     """A view of a storage, as PyTorch has it: offset and strides count values, not bytes.
 
     Raises:
-        CheckpointError: The view reaches beyond its storage, or repeats values of it.
+        CheckpointError: If the view reaches beyond its storage, or repeats values of it.
     """
 
     storage: Storage
@@ -83,12 +83,12 @@ class Tensor:
 
     @property
     def numel(self) -> int:
-        """How many values it has."""
+        """Number of values."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
-        """How many bytes its values take."""
+        """Size of its values in bytes."""
         return self.numel * DTYPES[self.dtype].itemsize
 
     def read(self) -> NDArray:
@@ -115,7 +115,7 @@ def read_weights(name: str, state: Mapping[str, Tensor]) -> NDArray:
     """Reads a tensor that must hold weights.
 
     Raises:
-        CheckpointError: It holds integers, NaN, infinity or numbers too large for float32.
+        CheckpointError: If it holds integers, NaN, infinity or numbers too large for float32.
     """
     values = state[name].read()
     if not np.issubdtype(values.dtype, np.floating):

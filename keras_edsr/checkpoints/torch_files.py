@@ -13,7 +13,7 @@ from .tensors import DTYPES, CheckpointError, Storage
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_PROTOCOL = 1001
 
-# Of the list of a zip's entries; that of 10,000 tensors has 1 MB.
+# Limit for the list of a zip's entries; that of 10,000 tensors has 1 MB.
 MAX_DIRECTORY_BYTES = 2 * 2**20
 
 
@@ -27,7 +27,7 @@ def read_torch_zip(data: bytes) -> Any:
         The saved object, of dicts, lists, tuples, strings, numbers and `Tensor`.
 
     Raises:
-        CheckpointError: The file is damaged, of another kind, or not to be trusted.
+        CheckpointError: If the file is damaged, of another kind, or not safe.
     """
     entries = _list_entries(data)
     view = memoryview(data)
@@ -50,7 +50,7 @@ def read_torch_zip(data: bytes) -> Any:
 
 
 class _DirectoryFile(io.BytesIO):
-    """What zipfile reads the list of entries from: of the size that the file states, up to a cap."""
+    """The file from which zipfile reads the list of entries: of the declared size, up to a limit."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > MAX_DIRECTORY_BYTES:
@@ -98,14 +98,14 @@ def _read_entry(data: memoryview, info: zipfile.ZipInfo) -> memoryview:
     content = data[start : start + info.file_size]
     if not len(content) == info.file_size == info.compress_size:
         raise CheckpointError("it is a zip archive that declares more bytes than it has")
-    # A CRC of 0 is none: torch can be told not to compute it.
+    # A CRC of 0 means none: torch can skip its computation.
     if info.CRC and zlib.crc32(content) != info.CRC:
-        raise CheckpointError("it is damaged: an entry does not have the check sum it should")
+        raise CheckpointError("it is damaged: an entry does not have the checksum it should")
     return content
 
 
 def read_torch_legacy(data: bytes) -> Any:
-    """Reads what torch.save wrote before PyTorch 1.6, and writes when told to.
+    """Reads the format of torch.save before PyTorch 1.6, which it still writes on request.
 
     Five pickles (a magic number, a version, the machine's byte order, the object, the order of its
     storages), then each storage: its length in 8 bytes, its values.
@@ -117,7 +117,7 @@ def read_torch_legacy(data: bytes) -> Any:
         As `read_torch_zip`.
 
     Raises:
-        CheckpointError: As `read_torch_zip`.
+        CheckpointError: If `read_torch_zip` raises it.
     """
     view = memoryview(data)
     reader = PickleReader(view)

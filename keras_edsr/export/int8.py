@@ -59,7 +59,7 @@ def calibration_crops(folder: str | os.PathLike, channels: int) -> Iterator[NDAr
     images, more places down the diagonal are taken.
 
     Raises:
-        ValueError: The folder holds no images, or one that cannot be read; one line.
+        ValueError: If the folder holds no images, or one that cannot be read. The message has one line.
     """
     files = find_images(folder)
     count = min(IMAGES, len(files))

@@ -32,8 +32,8 @@ def export_ncnn(model: keras.Model, folder: str | os.PathLike, *, overwrite: boo
         The folder's path.
 
     Raises:
-        ValueError: ncnn is not installed, the target exists or cannot be written, or what was written differs from the
-            model; one line. Nothing is left then.
+        ValueError: If ncnn is not installed, the target exists or cannot be written, or what was written differs from
+            the model; one line. Nothing is left then.
     """
     target = Path(folder)
     network, arrays = network_of(model)

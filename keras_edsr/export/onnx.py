@@ -42,8 +42,8 @@ def export_onnx(model: keras.Model, path: str | os.PathLike, *, overwrite: bool 
         The path.
 
     Raises:
-        ValueError: A package is missing, the target exists or cannot be written, or what was written differs from the
-            model; one line. Nothing is left then.
+        ValueError: If a package is missing, the target exists or cannot be written, or what was written differs from
+            the model; one line. Nothing is left then.
     """
     target = Path(path)
     if target.suffix != ".onnx":

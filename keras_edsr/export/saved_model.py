@@ -74,7 +74,7 @@ def export_saved_model(
         The path of the version.
 
     Raises:
-        ValueError: An argument is not as above, the target exists or cannot be written, or what was written differs
+        ValueError: If an argument is not as above, the target exists or cannot be written, or what was written differs
             from the model; one line. Nothing is left then.
     """
     _check_count("version", version)

@@ -18,7 +18,7 @@ def check_target(target: Path, overwrite: bool, is_ours: Callable[[Path], bool] 
             Other folders are never replaced.
 
     Raises:
-        ValueError: It can't; one line that names it.
+        ValueError: If it can't. The message has one line and names it.
     """
     try:
         os.fspath(target).encode()
@@ -28,7 +28,7 @@ def check_target(target: Path, overwrite: bool, is_ours: Callable[[Path], bool] 
         raise ValueError(f"Cannot write {shown}: the path of an export must be UTF-8. Choose another name.") from None
     if target.exists():
         if not overwrite:
-            raise ValueError(f"Cannot write {target}: it exists already; it is replaced only with `overwrite`.")
+            raise ValueError(f"Cannot write {target}: it already exists; pass `overwrite` to replace it.")
         if target.is_dir() and (is_ours is None or not is_ours(target)):
             raise ValueError(f"Cannot write {target}: it is a folder that holds something else.")
     parent = target.parent
@@ -55,7 +55,7 @@ def whole_target(
         A hidden path with the target's suffix, at which there is nothing.
 
     Raises:
-        ValueError: It can't be written; one line that names it.
+        ValueError: If it can't be written. The message has one line and names it.
     """
     check_target(target, overwrite, is_ours)
     try:

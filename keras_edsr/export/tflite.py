@@ -69,8 +69,8 @@ def export_tflite(
         The path.
 
     Raises:
-        ValueError: An argument is not as above, a package is missing, the target exists or cannot be written, or what
-            was written differs from the model; one line. Nothing is left then.
+        ValueError: If an argument is not as above, a package is missing, the target exists or cannot be written, or
+            what was written differs from the model; one line. Nothing is left then.
     """
     target = Path(path)
     if target.suffix != ".tflite":

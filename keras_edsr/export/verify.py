@@ -65,7 +65,7 @@ def check_export(
         The difference at each scale, the larger one where there were two.
 
     Raises:
-        ValueError: It cannot be run, or differs by more; one line with the figures.
+        ValueError: If it cannot be run, or differs by more; one line with the figures.
     """
     photo = read_photo(model.image_shape[-1], size)
     reference = open_runtime(model, "tensorflow", "cpu")

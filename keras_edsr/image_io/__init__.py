@@ -1,7 +1,7 @@
-"""Files to arrays and back: every common format, 8 and 16 bits, written whole or not at all.
+"""Reads and writes image files of every common format, with 8 and 16 bits and atomic writes.
 
 `read_picture` and `write_picture` keep what a file holds: frames, alpha, depth, EXIF, color profile. `read_image` and
-`write_image` are for who wants pixels alone. What a format can't hold is refused, or said by the logger `keras_edsr`.
+`write_image` handle pixels only. If a format cannot store something, writing fails or the logger `keras_edsr` warns.
 """
 
 from .find import find_entries, find_images, is_called_like_an_image, unreadable_folder

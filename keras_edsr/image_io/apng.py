@@ -18,7 +18,7 @@ from .pixels import decode_pixels, with_channels
 from .png import Chunk, chunks_of, content_of, png_of
 
 _DISPOSALS = {0: Disposal.KEEP, 1: Disposal.CLEAR, 2: Disposal.RESTORE}
-_SHARED = (b"PLTE", b"tRNS")  # what a frame's pixels mean
+_SHARED = (b"PLTE", b"tRNS")  # chunks that define the meaning of pixels
 _GRAYS = (0, 4)  # the color types
 
 
@@ -41,9 +41,9 @@ class Apng:
     """The frames of an animated PNG, not decoded yet.
 
     Attributes:
-        height: Of the canvas, in pixels.
-        width: Of the canvas, in pixels.
-        plays: How many times the animation is shown; 0 for ever.
+        height: Height of the canvas in pixels.
+        width: Width of the canvas in pixels.
+        plays: Number of times that the animation is shown; 0 is endless.
     """
 
     height: int
@@ -56,12 +56,12 @@ class Apng:
 
     @property
     def count(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
         return len(self._frames)
 
     @property
     def pixels(self) -> int:
-        """How many pixels have to be decoded and held."""
+        """Number of pixels to decode and keep in memory."""
         return self.height * self.width * self.count
 
     @property
@@ -70,13 +70,13 @@ class Apng:
         return self._header[9] in (4, 6) or any(kind == b"tRNS" for kind, _ in self._shared)
 
     def frames(self) -> Iterator[tuple[np.ndarray, float]]:
-        """Yields each frame as it is seen and its duration in milliseconds.
+        """Yields each composed frame with its duration in milliseconds.
 
         A frame is of uint8 or uint16, (height, width, 2 or 4).
         """
         color = self._header[9] not in _GRAYS
         sixteen = self._header[8] == 16
-        # 8 bits are blended in 16, and rounded when they are shown: or many faint layers would add up their errors.
+        # 8 bits are blended in 16 and rounded at the end; otherwise the errors of many faint layers would add up.
         wide = sixteen or self.has_alpha
         canvas = Canvas(self.height, self.width, 4 if color else 2, np.dtype(np.uint16 if wide else np.uint8))
         for frame in self._frames:
@@ -87,7 +87,7 @@ class Apng:
             yield shown if sixteen else eight_bits(shown), frame.duration
 
     def _decode(self, frame: _Frame) -> np.ndarray:
-        """Decodes a frame as a still image of its own."""
+        """Decodes a frame as a separate still image."""
         header = struct.pack(">II", frame.width, frame.height) + self._header[8:]
         data = b"".join(content_of(self._file, chunk)[4 if chunk.kind == b"fdAT" else 0 :] for chunk in frame.data)
         alone = io.BytesIO(png_of([(b"IHDR", header), *self._shared, (b"IDAT", data), (b"IEND", b"")]))
@@ -102,7 +102,7 @@ def read_apng(file: BinaryIO) -> Apng | None:
         The animation; None if the file is a still image.
 
     Raises:
-        ValueError: If the animation does not keep to the specification, or is not all there.
+        ValueError: If the animation violates the specification, or is incomplete.
     """
     chunks = chunks_of(file)
     first_pixels = next((number for number, chunk in enumerate(chunks) if chunk.kind == b"IDAT"), len(chunks))

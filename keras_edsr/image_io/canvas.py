@@ -8,7 +8,7 @@ _BLOCK = 1 << 18  # pixels blended at a time, which bounds the memory of the wid
 
 
 class Disposal(enum.Enum):
-    """What becomes of a frame's area before the next frame is drawn."""
+    """What happens to a frame's area before the next frame is drawn."""
 
     KEEP = 0
     CLEAR = 1
@@ -16,11 +16,11 @@ class Disposal(enum.Enum):
 
 
 class Canvas:
-    """An image with straight alpha that begins fully transparent.
+    """An image with straight alpha, fully transparent at first.
 
     Args:
-        height: In pixels.
-        width: In pixels.
+        height: Height in pixels.
+        width: Width in pixels.
         channels: 2 (gray and alpha) or 4 (RGB and alpha).
         dtype: uint8 or uint16.
     """
@@ -40,11 +40,12 @@ class Canvas:
         """Draws a frame and disposes of it for the next.
 
         Args:
-            frame: Array of the canvas's type and channels; what lies beyond the canvas is cut off.
+            frame: Array of the canvas's type and channels; parts beyond the canvas are cropped.
             top: Row of the canvas at which the frame begins.
             left: Column of the canvas at which the frame begins.
-            over: Whether the canvas shows through where the frame is transparent; else the frame replaces it.
-            disposal: What becomes of the frame's area after it was shown.
+            over: Boolean, whether the canvas is visible through transparent pixels of the frame, instead of being
+                replaced.
+            disposal: What happens to the frame's area after it was shown.
 
         Returns:
             A copy of what the canvas showed with the frame on it.

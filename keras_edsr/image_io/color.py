@@ -1,4 +1,4 @@
-"""What a picture's numbers stand for, where no ICC profile tells it: a profile that tells the same, or sRGB's numbers.
+"""Colors of a picture without an ICC profile: makes an equivalent profile, or converts to sRGB.
 
 References: PNG (third edition), 4.3 and 11.3.2; ITU-T H.273 (primaries and transfer functions by number); ITU-R
 BT.2100 (PQ, HLG) and BT.2408 (203 cd/m2 for the white of paper); ICC.1:2022 (profiles; cicpTag is 9.2.17).
@@ -64,7 +64,7 @@ class Space:
         name: What to call it.
         curve: Light of each number.
         primaries: x and y of white, red, green and blue.
-        cicp: The four bytes of `Color.cicp`, if that told it.
+        cicp: The four bytes of `Color.cicp`, if they define the colors.
     """
 
     name: str
@@ -83,7 +83,7 @@ def space_of(color: Color, has_icc: bool) -> Space | None:
         primaries, transfer = color.cicp[:2]
         if {primaries, transfer} != {_UNSPECIFIED}:
             space = _space_of_cicp(color.cicp)
-            if not has_icc:  # which is there for who can't read cICP, as our formats are
+            if not has_icc:  # which serves readers without cICP, such as the other formats
                 return None if (primaries, transfer) == _SRGB else space
     if has_icc or color.srgb is not None:
         return None
@@ -127,7 +127,7 @@ def icc_of(space: Space, gray: bool) -> bytes:
         space: What to say.
         gray: Whether it is for a picture of one channel.
     """
-    name = f"Colors as told by {space.name}"
+    name = f"Colors by {space.name}"
     text = name.encode("utf-16-be")
     described = struct.pack(">4s4xLL2s2sLL", b"mluc", 1, 12, b"en", b"US", len(text), 28) + text
     free = "CC0".encode("utf-16-be")

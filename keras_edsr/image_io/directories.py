@@ -32,7 +32,7 @@ class Entry:
     Args:
         tag: Number of the tag.
         type: Number of its type.
-        count: How many values it has.
+        count: Number of values.
         field: The value, or where it lies: 4 bytes (BigTIFF: 8).
         at: Where the entry stands.
     """
@@ -134,10 +134,10 @@ class Value:
 
     Args:
         type: Number of its type.
-        count: How many values it has.
+        count: Number of values.
         content: The bytes of the values; or a directory to which the tag leads; or blocks of data whose places are the
             values.
-        raw: Whether `content` is an entry's field, which is written as it is.
+        raw: Whether `content` is an entry's field, which is written unchanged.
     """
 
     type: int
@@ -155,7 +155,7 @@ class Writer:
     Args:
         order: "<" or ">", as in `struct`.
         big: Whether it becomes a BigTIFF.
-        begin: What the data begin with, whose places are kept; a header only if not given.
+        begin: Beginning of the data, whose positions stay. Defaults to a header only.
     """
 
     def __init__(self, order: str, big: bool = False, begin: bytes = b"") -> None:
@@ -163,7 +163,7 @@ class Writer:
         self.data = bytearray(begin or bytes(16 if big else 8))
 
     def place(self, content: bytes, at: int | None = None) -> int:
-        """Appends data on an even place, or on a given one behind what is there, and returns the place."""
+        """Appends data at an even position, or at a given later one, and returns the position."""
         start = len(self.data) + len(self.data) % 2 if at is None else at
         self.data.extend(bytes(start - len(self.data)))
         self.data.extend(content)

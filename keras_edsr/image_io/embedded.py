@@ -1,4 +1,4 @@
-"""Reads what an image file tells beside its pixels, from the bytes of the file: EXIF, density, color, XMP, texts."""
+"""Reads an image file's metadata from its bytes: EXIF, density, color, XMP, texts."""
 
 import io
 import logging
@@ -40,7 +40,7 @@ _STILL_TRUE = {b"tIME", b"mDCV", b"cLLI"}
 
 @dataclass
 class Embedded:
-    """What a file tells beside its pixels.
+    """Metadata of a file.
 
     Args:
         exif: EXIF block, its `Exif` mark before it, upright.
@@ -54,9 +54,9 @@ class Embedded:
 
 
 def read_embedded(data: bytes | BinaryIO, name: str | os.PathLike) -> Embedded:
-    """Reads what an image file tells beside its pixels.
+    """Reads the metadata of an image file.
 
-    Nothing here is needed to show the pixels: what is damaged is left out, which is logged.
+    The pixels do not need it: damaged metadata is skipped with a warning.
 
     Args:
         data: The bytes of the file, or the file opened in binary mode.
@@ -72,12 +72,12 @@ def read_embedded(data: bytes | BinaryIO, name: str | os.PathLike) -> Embedded:
     try:
         reader(file, found)
     except Exception as error:  # damaged files raise struct.error, IndexError, ...; the pixels are sound
-        logger.warning("%s: part of its metadata is damaged (%s) and left out.", name, error or type(error).__name__)
+        logger.warning("%s: skipping damaged metadata (%s).", name, error or type(error).__name__)
     if found.exif is not None:
         try:
             found.exif = upright(found.exif)
         except ValueError:
-            logger.warning("%s: its EXIF is damaged and left out.", name)
+            logger.warning("%s: skipping its damaged EXIF.", name)
             found.exif = None
     if found.metadata.density is None and found.exif:
         found.metadata = replace(found.metadata, density=density_of(found.exif))
@@ -90,12 +90,12 @@ def read_embedded(data: bytes | BinaryIO, name: str | os.PathLike) -> Embedded:
 
 
 def upright_xmp(xmp: bytes) -> bytes:
-    """Returns an XMP packet that tells no flip and no turn."""
+    """Returns an XMP packet with an upright orientation."""
     return _with_numbers(xmp, {b"tiff:Orientation": 1})
 
 
 def xmp_for_size(xmp: bytes, height: int, width: int) -> bytes:
-    """Returns an XMP packet with the sizes that it tells, if it tells any, replaced."""
+    """Returns an XMP packet with other sizes, if it has any."""
     sizes = {b"tiff:ImageWidth": width, b"tiff:ImageLength": height}
     return _with_numbers(xmp, {**sizes, b"exif:PixelXDimension": width, b"exif:PixelYDimension": height})
 
@@ -144,7 +144,7 @@ def _read_png(file: BinaryIO, found: Embedded) -> None:
             if keyword == _XMP_KEYWORD and name == b"iTXt":
                 xmp = xmp or text_of(name, content)
             elif keyword.startswith(b"Raw profile type ") and (profile := _raw_profile(text_of(name, content))):
-                # ImageMagick's way before PNG had eXIf; as text it would tell the size and turn of before.
+                # ImageMagick's way before PNG had eXIf; as text it would keep the old size and orientation.
                 if profile.startswith(b"Exif\0\0"):
                     found.exif = found.exif or profile
                 elif profile.startswith(_XMP_SEGMENT) or keyword.endswith(b" xmp"):
@@ -271,7 +271,7 @@ def _read_tiff(file: BinaryIO, found: Embedded) -> None:
 
 def _read_isobmff(file: BinaryIO, found: Embedded) -> None:
     found.exif, xmp, cicp = read_beside(file)
-    # Encoders write that the colors are sRGB's, or not specified, where nothing was told.
+    # Encoders write sRGB or "unspecified" if they know nothing about the colors.
     found.metadata = Metadata(xmp=xmp, color=Color(cicp=None if cicp and cicp[:2] in (b"\2\2", b"\1\x0d") else cicp))
 
 
@@ -314,7 +314,7 @@ _READERS: list[tuple[Callable[[bytes], bool], Callable[[BinaryIO, Embedded], Non
 
 
 def _density(x: Fraction | int, y: Fraction | int, unit: Unit) -> Density | None:
-    if x <= 0 or y <= 0 or (not unit and x == y):  # squares of no size: what is taken for granted
+    if x <= 0 or y <= 0 or (not unit and x == y):  # square pixels without a unit, which is the default
         return None
     return Density(Fraction(x), Fraction(y), unit)
 
@@ -323,7 +323,7 @@ def _density(x: Fraction | int, y: Fraction | int, unit: Unit) -> Density | None
 
 
 def text_of(name: bytes, content: bytes) -> bytes:
-    """Returns the text of a chunk, as it is encoded."""
+    """Returns the text of a chunk in its encoding."""
     _, _, rest = content.partition(b"\0")
     if name == b"tEXt":
         return rest

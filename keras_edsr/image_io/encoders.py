@@ -43,7 +43,7 @@ def encode(file: BinaryIO, picture: Picture, stored: Stored, name: str, options:
         file: Where to write.
         picture: The pixels, and the times of an animation.
         stored: What goes into the file beside them.
-        name: Of the format, as Pillow calls it.
+        name: Pillow's name of the format.
         options: For the format that has them, see `OPTIONS`.
     """
     chosen = _DEFAULTS.get(name, {}) | {k: v for k, v in options.items() if k in OPTIONS.get(name, ())}
@@ -65,7 +65,7 @@ def _encode_png(file: BinaryIO, picture: Picture, stored: Stored, chosen: dict[s
 
 
 class _BehindHeader(io.RawIOBase):
-    """Writes a PNG, with chunks of ours behind its first, which tells the size."""
+    """Writes a PNG with additional chunks after its header."""
 
     def __init__(self, file: BinaryIO, chunks: bytes) -> None:
         self._file = file
@@ -104,7 +104,7 @@ def _encode_webp(file: BinaryIO, picture: Picture, stored: Stored, chosen: dict[
     if chosen.get("lossless"):
         chosen["exact"] = True  # the colors of transparent pixels, too
     if picture.is_animated and picture.has_alpha:
-        # Whole frames: of differences alone libwebp may write a file that says it has no alpha.
+        # Whole frames, because from differences libwebp may write a file whose header denies alpha.
         chosen["kmax"] = 1
     images = [_image(frame) for frame in picture.frames]
     images[0].save(file, format="WEBP", **chosen, **_animated(picture, images, loop=picture.plays))
@@ -125,7 +125,7 @@ def _encode_avif(file: BinaryIO, picture: Picture, stored: Stored, chosen: dict[
         return
     if picture.is_gray and not picture.has_alpha:
         del chosen["subsampling"]  # there is no color
-    # Pillow would write EXIF anew, if it tells an orientation: it gets another block of the same length.
+    # Pillow would rewrite EXIF with an orientation, so it gets another block of the same length.
     stand_in = _stand_in(exif) if exif else None
     beside = {"exif": stand_in, "xmp": stored.xmp, "icc_profile": stored.icc}
     images = [_image(frame) for frame in picture.frames]
@@ -178,10 +178,10 @@ def _encode_gif(file: BinaryIO, picture: Picture, stored: Stored, chosen: dict[s
 
 
 def _animated(picture: Picture, images: list[Image.Image], unit: int = 1, **options: Any) -> dict[str, Any]:
-    """Pillow's options for an animation whose times are told in units of milliseconds; none for a still image."""
+    """Returns Pillow's options for an animation with times in multiples of milliseconds; none for a still image."""
     if not picture.is_animated:
         return {}
-    # The times at which frames end are rounded, not each duration: errors don't add up.
+    # The end times of frames are rounded, not each duration, so that errors do not add up.
     ends = [unit * round(end / unit) for end in itertools.accumulate(picture.durations)]
     durations = [end - start for start, end in itertools.pairwise([0, *ends])]
     return {"save_all": True, "append_images": images[1:], "duration": durations, **options}

@@ -1,7 +1,7 @@
-"""EXIF: taken out of files, and changed in place where the size or the orientation needs it.
+"""EXIF: extracted from files, and changed in place for a new size or orientation.
 
-An EXIF block is bytes that mean something where they lie: maker notes hold offsets of their own. So a block is not
-taken apart and written anew; the few values that must change are changed, and all else stays as it is.
+The bytes of an EXIF block depend on their positions, because maker notes contain offsets. The module therefore does not
+rewrite a block: it changes the few values that must change, and nothing else.
 """
 
 import contextlib
@@ -65,7 +65,7 @@ STORAGE = frozenset(
 _PHOTOMETRIC, _YCBCR = 0x0106, 6
 _OF_YCBCR = (0x0211, 0x0212, 0x0213, 0x0214)  # coefficients, subsampling, ...
 _POINTERS = (EXIF, GPS, INTEROPERABILITY)
-# What does not fit pixels of another size, or is of others than those that are read.
+# Tags that are not valid for pixels of another size, or belong to pixels that are not read.
 _OF_OTHER_PIXELS = {
     "raw data (CFA, DNG)": (*range(0x828D, 0x8290), *range(0xC612, 0xC7F0)),
     "georeference (GeoTIFF)": (0x830E, 0x8480, 0x8482, 0x85D8, 0x87AF, 0x87B0, 0x87B1),
@@ -74,7 +74,7 @@ _OF_OTHER_PIXELS = {
 
 
 def orientation_of(stored: Image.Image) -> int:
-    """Returns 1 to 8, as EXIF counts the flips and turns; 1, upright, where it says nothing we understand."""
+    """Returns the EXIF orientation, 1 to 8; 1 (upright) if there is none or it is not valid."""
     try:
         orientation = stored.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF raises struct.error, TypeError, OSError, ...: the pixels may still be sound
@@ -83,7 +83,7 @@ def orientation_of(stored: Image.Image) -> int:
 
 
 def upright(exif: bytes) -> bytes:
-    """Returns an EXIF block, its `Exif` mark before it, that tells no flip and no turn.
+    """Returns an EXIF block with its `Exif` mark and with an upright orientation.
 
     Args:
         exif: The block, with or without its mark.
@@ -96,7 +96,7 @@ def upright(exif: bytes) -> bytes:
 
 
 def exif_for_size(exif: bytes, height: int, width: int) -> bytes:
-    """Returns the EXIF with the sizes that it tells, if it tells any, replaced.
+    """Returns the EXIF with other sizes, if it has any.
 
     Raises:
         ValueError: If it is damaged.
@@ -110,7 +110,7 @@ def exif_for_size(exif: bytes, height: int, width: int) -> bytes:
 
 
 def density_of(exif: bytes) -> Density | None:
-    """Returns the resolution that an EXIF block tells; None if there is none, or the block is damaged."""
+    """Returns the resolution in an EXIF block; None if there is none, or the block is damaged."""
     try:
         reader = Reader.of_bytes(_block(exif))
         tags = {entry.tag: entry for entry in reader.directory(reader.first)[0]}
@@ -126,9 +126,9 @@ def density_of(exif: bytes) -> Density | None:
 
 
 def with_density(exif: bytes | None, density: Density) -> bytes:
-    """Returns an EXIF block that tells a resolution; what it told before stays.
+    """Returns an EXIF block with a resolution; an existing one stays.
 
-    The first directory is written anew behind all else, so that every other place stays.
+    The first directory is rewritten at the end, so that all other positions stay.
     """
     block = _block(exif) if exif else Writer("<").finish(0)
     reader = Reader.of_bytes(block)
@@ -140,7 +140,7 @@ def with_density(exif: bytes | None, density: Density) -> bytes:
 
 
 def resolution_tags(density: Density, order: str) -> Directory:
-    """Returns the tags of TIFF and EXIF that tell a density."""
+    """Returns the tags of TIFF and EXIF for a density."""
     if density.unit == "meter":
         density = Density(*density.per("centimeter"), "centimeter")
     x, y = (value.limit_denominator(10**5) for value in (density.x, density.y))
@@ -153,7 +153,7 @@ def resolution_tags(density: Density, order: str) -> Directory:
 
 
 def tree_of(exif: bytes) -> tuple[str, Directory, Directory | None, int | None]:
-    """Takes an EXIF block apart, for where it can't be kept in one piece: in a BigTIFF.
+    """Splits an EXIF block into directories, for a BigTIFF, which cannot store it in one piece.
 
     Returns:
         The byte order, the first directory with those within it, the thumbnail's, and the place of the maker note.
@@ -171,7 +171,7 @@ def tree_of(exif: bytes) -> tuple[str, Directory, Directory | None, int | None]:
 def exif_of_tiff(reader: Reader) -> tuple[bytes | None, list[str]]:
     """Makes an EXIF block of a TIFF's first directory.
 
-    What describes the storage of the pixels is left. A maker note keeps its place if that is near the beginning.
+    Tags that describe the storage of the pixels are omitted. A maker note keeps its position if it is near the start.
 
     Returns:
         The block, its mark before it, or None if there is nothing to keep; and the names of what is lost.
@@ -184,7 +184,7 @@ def exif_of_tiff(reader: Reader) -> tuple[bytes | None, list[str]]:
     lost = [name for name, theirs in _OF_OTHER_PIXELS.items() if tags & set(theirs)]
     left = STORAGE.union(*_OF_OTHER_PIXELS.values(), (SUB_DIRECTORIES,))
     if any(entry.tag == _PHOTOMETRIC and reader.integers(entry) == (_YCBCR,) for entry in entries):
-        left = left.union(_OF_YCBCR)  # of numbers that have become RGB
+        left = left.union(_OF_YCBCR)  # about numbers that are now RGB
     directory, damaged = _tree(reader, [entry for entry in entries if entry.tag not in left])
     if damaged:
         more = ", ..." if len(damaged) > _NAMED_TAGS else ""
@@ -241,13 +241,13 @@ def _changed(
     """Returns the block with other integers in three of its directories."""
     reader = Reader.of_bytes(block)
     if reader.big:
-        raise ValueError("EXIF is no BigTIFF")
+        raise ValueError("EXIF must not be a BigTIFF")
     changed = bytearray(block)
     entries, _ = reader.directory(reader.first)
     _set_integers(changed, reader, entries, first)
     inner, _ = reader.inner(entries, EXIF) or ([], 0)
     _set_integers(changed, reader, inner, details)
-    for outer in (entries, inner):  # it belongs into the second; some writers have it in the first
+    for outer in (entries, inner):  # it belongs in the second; some programs write it in the first
         deepest, _ = reader.inner(outer, INTEROPERABILITY) or ([], 0)
         _set_integers(changed, reader, deepest, interoperability)
     return bytes(changed)
@@ -290,7 +290,7 @@ def _place_of_maker_note(reader: Reader, entries: list[Entry]) -> int | None:
 
 
 def _thumbnail_within(reader: Reader, entries: list[Entry]) -> Directory | None:
-    """Of the directories beside the first, that of an EXIF thumbnail, as `encode_tiff` writes it there."""
+    """Returns the directory of an EXIF thumbnail, which `encode_tiff` writes beside the first directory."""
     for entry in entries:
         if entry.tag == SUB_DIRECTORIES:
             for offset in reader.readable(entry)[:16]:

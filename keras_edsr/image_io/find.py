@@ -1,4 +1,4 @@
-"""Which files of a folder are images."""
+"""Finds the images in a folder."""
 
 import logging
 import os
@@ -14,41 +14,40 @@ logger = logging.getLogger("keras_edsr")
 def find_images(folder: str | os.PathLike) -> list[Path]:
     """Lists the images of a folder and of the folders in it, sorted by path.
 
-    Hidden files and folders (names that start with a dot) are passed over: an archive made on a
-    Mac holds a `._0801.png`, which is no image, beside every `0801.png`.
-    A link that leads nowhere, a pipe, a socket, a device, or a folder that cannot be listed is left out with a warning
-    that names it.
+    The function skips hidden files and folders (names that start with a dot): an archive made on a Mac has a
+    `._0801.png`, which is not a valid image, beside every `0801.png`. It skips broken links, pipes, sockets, devices
+    and unreadable folders with a warning that names them.
 
     Args:
         folder: Path of the folder. Links to folders inside it are not followed.
 
     Returns:
         Paths (each begins with `folder`) of the files whose suffix is one of `READ_SUFFIXES`, in
-        small or capital letters; at least one.
+        lower or upper case; at least one.
 
     Raises:
-        ValueError: If `folder` is missing, is no folder, or holds no image.
+        ValueError: If `folder` is missing, is not a folder, or has no image.
     """
     paths = []
     for path in find_entries(folder):
         problem = unreadable_folder(path) if os.path.isdir(path) else why_not_a_file(path)
         if problem:
-            logger.warning("%s is left out: %s.", path, problem)
+            logger.warning("Skipping %s: %s.", path, problem)
         else:
             paths.append(path)
     if not paths:
-        raise ValueError(f"No images to read: {folder} holds no image that can be read.")
+        raise ValueError(f"No images to read: {folder} has no readable image.")
     return paths
 
 
 def find_entries(folder: str | os.PathLike) -> list[Path]:
-    """As `find_images`, with all that should have been images, too: to be tried, and to fail, one by one.
+    """Lists what `find_images` lists, and also unreadable entries, for callers that report each failure.
 
     Returns:
-        Paths of what is called like an image, whatever it is, and of folders that cannot be listed; at least one.
+        Paths of all entries with an image's suffix, of any kind, and of unreadable folders; at least one.
 
     Raises:
-        ValueError: If `folder` is missing, is no folder, or holds nothing that is called like an image.
+        ValueError: If `folder` is missing, is not a folder, or has no entry with an image's suffix.
     """
     folder = Path(folder)
     if not os.path.isdir(folder):
@@ -59,12 +58,12 @@ def find_entries(folder: str | os.PathLike) -> list[Path]:
     paths = sorted(_walk_images(folder))
     if not paths:
         kinds = " ".join(suffix[1:] for suffix in READ_SUFFIXES)
-        raise ValueError(f"No images to read: {folder} holds no file with a suffix of {kinds}.")
+        raise ValueError(f"No images to read: {folder} has no file with a suffix of {kinds}.")
     return paths
 
 
 def is_called_like_an_image(path: str | os.PathLike) -> bool:
-    """Whether a path has one of `READ_SUFFIXES`, in small or capital letters."""
+    """Whether a path has one of `READ_SUFFIXES`, in lower or upper case."""
     return os.path.splitext(path)[1].lower() in READ_SUFFIXES
 
 

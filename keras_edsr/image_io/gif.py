@@ -47,9 +47,9 @@ class Gif:
     """The frames of a GIF, not decoded yet.
 
     Attributes:
-        height: Of the canvas, in pixels; a first frame beyond it enlarges it, as in browsers.
-        width: Of the canvas, in pixels.
-        plays: How many times the animation is shown; 0 for ever. A file that says nothing is shown once.
+        height: Height of the canvas in pixels; a larger first frame enlarges it, as in browsers.
+        width: Width of the canvas in pixels.
+        plays: Number of times that the animation is shown; 0 is endless. The default is once.
         info: Comment, ICC profile and XMP, under the names that Pillow gives them.
         cut_off: Whether the file ends without its end mark.
         has_alpha: Whether alpha is kept of frames that are opaque: a transparent color often only saves bytes.
@@ -74,12 +74,12 @@ class Gif:
 
     @property
     def count(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
         return len(self._frames)
 
     @property
     def pixels(self) -> int:
-        """How many pixels have to be decoded and held; a frame may be larger than the canvas."""
+        """Number of pixels to decode and keep in memory; a frame may be larger than the canvas."""
         canvas = self.height * self.width
         return sum(max(canvas, frame.height * frame.width) for frame in self._frames)
 
@@ -90,7 +90,7 @@ class Gif:
         return all(bool(np.all(palette == palette[:, :1])) for palette in palettes.values())
 
     def frames(self) -> Iterator[tuple[np.ndarray, float]]:
-        """Yields each frame as it is seen, uint8 (height, width, 2 or 4), and its duration in milliseconds."""
+        """Yields each composed frame, uint8 (height, width, 2 or 4), with its duration in milliseconds."""
         colors = slice(0, 1) if self.is_gray else slice(0, 3)
         canvas = Canvas(self.height, self.width, 2 if self.is_gray else 4, np.dtype(np.uint8))
         for frame in self._frames:
@@ -139,7 +139,7 @@ def read_gif(file: BinaryIO) -> Gif:
 
 @dataclass(frozen=True)
 class _Control:
-    """A graphic control block, which is for the next image alone."""
+    """A graphic control block, which applies to the next image only."""
 
     disposal: Disposal = Disposal.KEEP
     duration: float = 0.0
@@ -147,7 +147,7 @@ class _Control:
 
 
 def _next_block(file: BinaryIO) -> bytes:
-    """Returns the mark of the next block, or nothing at the end; stray bytes between blocks are passed over."""
+    """Returns the mark of the next block, or nothing at the end; stray bytes between blocks are skipped."""
     mark = file.read(1)
     if mark in (_EXTENSION, _IMAGE, _TRAILER, b""):
         return mark
@@ -159,7 +159,7 @@ def _next_block(file: BinaryIO) -> bytes:
 
 
 def _palette(file: BinaryIO, flags: int) -> np.ndarray | None:
-    """Reads a color table, if there is one; what lies beyond it is black."""
+    """Reads a color table, if there is one; indices beyond it are black."""
     if not flags & 0x80:
         return None
     length = 3 << (flags & 7) + 1

@@ -23,7 +23,7 @@ def open_heif(file: BinaryIO) -> Image.Image:
 
     Raises:
         ValueError: If pillow-heif is not installed.
-        Exception: Of any kind, if the file is damaged.
+        Exception: If the file is damaged; of any kind.
     """
     file.seek(0)
     return _pillow_heif().HeifImageFile(file)

@@ -18,12 +18,12 @@ class Items:
     """The `meta` box of a file, taken apart.
 
     Args:
-        types: Of each item its four letters; of a `mime` item its content type behind them.
-        places: Of each item, where in the file its pieces lie: `(begin, length)`.
-        inside: Of each item that lies within the `meta` box, its content.
+        types: The four letters of each item; for a `mime` item followed by its content type.
+        places: Positions of each item's pieces in the file: `(begin, length)`.
+        inside: Content of each item within the `meta` box.
         primary: Number of the item that is the picture.
         properties: All properties: name and content.
-        of_items: Of each item, the numbers of its properties, from 1, as they are stored.
+        of_items: Numbers of each item's properties, from 1, as in the file.
     """
 
     types: dict[int, bytes] = field(default_factory=dict)
@@ -173,7 +173,7 @@ def _cicp_of_track(moov: bytes) -> bytes | None:
 
 
 def with_cicp(data: bytes, cicp: bytes) -> bytes:
-    """Returns an AVIF whose `nclx` tells other primaries and another transfer function."""
+    """Returns an AVIF whose `nclx` has other primaries and another transfer function."""
     mark = b"colrnclx"
     changed = bytearray(data)
     at = data.find(mark)

@@ -28,8 +28,8 @@ def lacks_end(file: BinaryIO) -> bool:
 def load_without_end(file: BinaryIO) -> Image.Image:
     """Decodes a JPEG that lacks its end mark and nothing else.
 
-    libjpeg does not tell whether pixels were missing: it takes the bits that are not there as zeros. So the file is
-    decoded with different bits after its end. If all pixels are there, none of those bits is looked at.
+    libjpeg does not report missing pixels: it reads missing bits as zeros. The function therefore decodes the file with
+    different bits after its end. If no pixels are missing, these bits have no effect.
 
     Raises:
         ValueError: If pixels are missing.
@@ -51,10 +51,10 @@ def _is_alike(whole: Image.Image, data: bytes) -> bool:
 
 
 def jpeg_size(data: bytes) -> tuple[int, int]:
-    """Returns the height and width that a JPEG tells, of any precision.
+    """Returns the height and width in a JPEG's header, for any precision.
 
     Raises:
-        ValueError: If it tells none.
+        ValueError: If it has none.
     """
     for mark, content in _segments(data):
         if mark in _FRAMES and len(content) >= 5:
@@ -97,7 +97,7 @@ def _has_all_scans(data: bytes) -> bool:
 
 
 def _segments(data: bytes) -> list[tuple[int, bytes]]:
-    """Lists marks and what follows them, the compressed pixels left out; up to where the file breaks off."""
+    """Lists marks and what follows them, without the compressed pixels, up to the end of the file."""
     segments = []
     at = 2
     while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):

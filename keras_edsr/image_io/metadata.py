@@ -1,4 +1,4 @@
-"""What an image file tells beside its pixels, EXIF and ICC profile."""
+"""Metadata of an image file besides EXIF and the ICC profile."""
 
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,7 +11,7 @@ _PER_METER = {"inch": Fraction(10_000, 254), "centimeter": Fraction(100), "meter
 
 @dataclass(frozen=True)
 class Density:
-    """How many pixels lie on a length.
+    """Number of pixels for each unit of length.
 
     Args:
         x: Pixels per unit from left to right.
@@ -31,7 +31,7 @@ class Density:
 
 @dataclass(frozen=True)
 class Color:
-    """What tells which colors the numbers stand for, apart from an ICC profile.
+    """Definition of the colors of a file's numbers, apart from an ICC profile.
 
     Args:
         cicp: Four bytes as a PNG's cICP chunk has them: color primaries, transfer function, matrix (0) and full range
@@ -49,11 +49,11 @@ class Color:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What an image file tells beside its pixels, EXIF and ICC profile.
+    """Metadata of an image file besides EXIF and the ICC profile.
 
     Args:
         density: Pixels per length.
-        color: What tells the colors' meaning.
+        color: Definition of the colors.
         xmp: XMP packet.
         xmp_extension: The segments of a JPEG that hold the part of XMP that is longer than one segment.
         photoshop: Photoshop's image resources ("8BIM"), which hold IPTC.

@@ -29,7 +29,7 @@ class Opened:
         stored: What Pillow knows of it. Of an APNG it has the default image alone, of a GIF no pixels.
         source: What `stored` reads; of a GIF the file.
         composed: The animation, if Pillow is not to compose it.
-        notes: What is wrong with the file and can be left out, to be logged when the pixels are decoded.
+        notes: Faults that do not affect the pixels, logged when the pixels are decoded.
     """
 
     stored: Image.Image
@@ -39,33 +39,33 @@ class Opened:
 
     @property
     def height(self) -> int:
-        """Of the first frame, as stored, in pixels."""
+        """Height of the first frame in the file, in pixels."""
         return self.composed.height if self.composed else self.stored.height
 
     @property
     def width(self) -> int:
-        """Of the first frame, as stored, in pixels."""
+        """Width of the first frame in the file, in pixels."""
         return self.composed.width if self.composed else self.stored.width
 
     @property
     def count(self) -> int:
-        """How many frames there are."""
+        """Number of frames."""
         if self.composed:
             return self.composed.count
         return getattr(self.stored, "n_frames", 1) if self.stored.format in ANIMATED else 1
 
     @property
     def pixels(self) -> int:
-        """How many pixels all frames have together."""
+        """Number of pixels of all frames."""
         return self.composed.pixels if self.composed else self.height * self.width * self.count
 
     @property
     def plays(self) -> int:
-        """How many times an animation is shown; 0 for ever."""
+        """Number of times that an animation is shown; 0 is endless."""
         return self.composed.plays if self.composed else int(self.stored.info.get("loop") or 0)
 
     def frames(self, name: str) -> Iterator[tuple[np.ndarray, float]]:
-        """Yields each frame as it is seen and its duration in milliseconds."""
+        """Yields each frame, ready for display, with its duration in milliseconds."""
         if self.composed:
             yield from self.composed.frames()
             return
@@ -85,7 +85,7 @@ def opened(data: bytes | BinaryIO, max_pixels: int) -> Iterator[Opened]:
         max_pixels: The most that will be decoded.
 
     Raises:
-        Exception: Of any kind, if the file is damaged or not an image.
+        Exception: If the file is damaged or not a valid image; of any kind.
     """
     file = io.BytesIO(data) if isinstance(data, bytes) else data
     if is_gif(file):

@@ -1,4 +1,4 @@
-"""Picture: all that an image file holds and that we keep."""
+"""Picture: everything in an image file that the package keeps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ class Picture:
             or (height, width, channels) with 2 channels (gray and alpha), 3 (RGB) or 4 (RGB and
             alpha). Alpha is not premultiplied.
         durations: Milliseconds that each frame is shown; empty for a still image.
-        plays: How many times the animation is shown; 0 for ever.
-        exif: The EXIF block, its `Exif` mark included. It tells no flip and no turn: `frames` are upright.
-        icc: The ICC profile that the colors are in; None means sRGB, unless `metadata` tells others.
-        metadata: What else belongs to the picture: density, what tells the colors without a profile, XMP, texts.
+        plays: Number of times that the animation is shown; 0 is endless.
+        exif: The EXIF block, its `Exif` mark included. Its orientation is 1, because `frames` are upright.
+        icc: The ICC profile that the colors are in; None means sRGB, unless `metadata` has others.
+        metadata: Further metadata: density, the meaning of colors without a profile, XMP, texts.
 
     Raises:
         ValueError: If the frames are not such arrays, or there are not as many durations.
@@ -52,12 +52,12 @@ class Picture:
 
     @property
     def height(self) -> int:
-        """Of every frame, in pixels."""
+        """Height of every frame, in pixels."""
         return self.image.shape[0]
 
     @property
     def width(self) -> int:
-        """Of every frame, in pixels."""
+        """Width of every frame, in pixels."""
         return self.image.shape[1]
 
     @property

@@ -1,4 +1,4 @@
-"""Pillow, kept to what we want of it: no warnings, our own limit of pixels, images to arrays and back."""
+"""Wraps Pillow: without warnings, with the package's limit of pixels; converts images to arrays and back."""
 
 import contextlib
 import io
@@ -26,14 +26,14 @@ MAX_PIXELS = 89_478_485
 # What may be opened. Pillow knows more, some of which start other programs (EPS) or fit any bytes (TGA).
 _READ = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "AVIF", "JPEG2000", "PPM", "DIB")
 
-_HEAD = 512  # bytes that tell what a file is
+_HEAD = 512  # bytes that identify a file's format
 
 
 class _Quiet:
     """Turns Pillow's warnings off and lifts its limit of pixels while any thread is inside.
 
-    Both are global to the process, so a thread that left would take them from the others: the first to come sets them
-    and the last to go puts back what was there. We check the size ourselves, before anything is decoded.
+    Both are global to the process and shared by its threads: the first thread sets them, and the last one restores the
+    old values. The package itself checks the size before it decodes.
     """
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ def from_pillow(image: Image.Image, name: str = "image") -> np.ndarray:
 def to_pillow(pixels: np.ndarray) -> Image.Image:
     """Turns an array as of `from_pillow` into a Pillow image of mode L, LA, RGB, RGBA or I;16.
 
-    Pillow has no mode for 16 bits in several channels: they are rounded to 8, which is said.
+    Pillow has no mode for 16 bits in several channels: they are rounded to 8, and the logger warns.
     """
     if pixels.dtype == np.uint16 and pixels.ndim == 3:
         logger.warning("A Pillow image holds 16 bits of gray only: 8 bits are kept of each channel.")

@@ -72,7 +72,7 @@ def without_needless_alpha(frames: list[np.ndarray]) -> list[np.ndarray]:
     if any(frame[..., -1].min() < limit for frame in frames):
         return frames
     gray = frames[0].shape[2] == 2
-    for number, frame in enumerate(frames):  # one after the other, in their place: there may be no memory for all twice
+    for number, frame in enumerate(frames):  # one by one and in place, because two copies of all may exceed the memory
         frames[number] = np.ascontiguousarray(frame[..., 0] if gray else frame[..., :3])
     return frames
 

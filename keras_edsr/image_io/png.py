@@ -1,4 +1,4 @@
-"""PNG: the chunks of a file; what is damaged in them and can be left out without losing a pixel."""
+"""PNG: the chunks of a file, and which damaged ones can be skipped without losing a pixel."""
 
 import io
 import re
@@ -22,7 +22,7 @@ class Chunk(NamedTuple):
     Attributes:
         kind: Its name of four letters.
         start: Where its content begins.
-        length: Of its content; of the part that is there, if the file ends within it.
+        length: Length of its content, or of the existing part if the file ends within it.
         is_whole: Whether content and checksum are there.
     """
 
@@ -78,17 +78,16 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def readable(file: BinaryIO, max_pixels: int) -> tuple[BinaryIO, list[str]]:
-    """Returns a PNG as Pillow reads it, without animation and without what is damaged and not needed for the pixels.
+    """Returns a PNG that Pillow can read, without animation and without damaged chunks that the pixels do not need.
 
-    Pillow refuses the whole file for one wrong checksum before the pixels, and for text that it finds too long.
+    Pillow rejects a file for one wrong checksum before the pixels, and for text that exceeds its limit.
 
     Args:
         file: The file, opened in binary mode.
-        max_pixels: An image of more is left to be refused by who decodes it.
+        max_pixels: The largest number of pixels to decompress; the decoder rejects larger images.
 
     Returns:
-        The file itself if nothing is to be left out, or a copy in memory; and what is to be logged, one text for each
-        chunk.
+        The file itself if no chunk is skipped, else a copy in memory; and the messages to log, one for each chunk.
 
     Raises:
         ValueError: If a damaged chunk is needed.
@@ -96,7 +95,7 @@ def readable(file: BinaryIO, max_pixels: int) -> tuple[BinaryIO, list[str]]:
     chunks = chunks_of(file)
     color_type = content_of(file, chunks[0])[9]
     notes = []
-    left_out: set[Chunk] = {chunk for chunk in chunks if chunk.kind in _ANIMATION}
+    skipped: set[Chunk] = {chunk for chunk in chunks if chunk.kind in _ANIMATION}
     damaged = [chunk for chunk in chunks if chunk.is_whole and not _has_right_checksum(file, chunk)]
     for chunk in damaged:
         fault = f"CRC mismatch in its {chunk.kind.decode()} chunk"
@@ -107,21 +106,21 @@ def readable(file: BinaryIO, max_pixels: int) -> tuple[BinaryIO, list[str]]:
         elif _is_needed(chunk.kind, color_type):
             raise ValueError(fault)
         elif chunk.kind != b"IEND":
-            left_out.add(chunk)
-            notes.append(f"{fault}, which is left out")
+            skipped.add(chunk)
+            notes.append(f"{fault}, which is skipped")
     if chunks[-1].kind != b"IEND" or not chunks[-1].is_whole:
         notes.append("its end is cut off; all of its pixels are there")
         if not chunks[-1].is_whole and chunks[-1].kind not in _PIXELS:
             if _is_needed(chunks[-1].kind, color_type):
                 raise ValueError("it is truncated")
-            left_out.add(chunks[-1])
-    after_pixels = [chunk for chunk in _after_pixels(chunks) if chunk not in left_out]
-    if not left_out and not notes and not after_pixels and _opens(file):
+            skipped.add(chunks[-1])
+    after_pixels = [chunk for chunk in _after_pixels(chunks) if chunk not in skipped]
+    if not skipped and not notes and not after_pixels and _opens(file):
         return file, []
-    kept = [chunk for chunk in chunks if chunk not in left_out and chunk.kind not in (b"IDAT", b"IEND")]
-    refused = _refused(file, kept, color_type)
-    notes += [f"its {chunk.kind.decode()} chunk is damaged or too long, and left out" for chunk in refused]
-    kept = [chunk for chunk in kept if chunk not in refused]
+    kept = [chunk for chunk in chunks if chunk not in skipped and chunk.kind not in (b"IDAT", b"IEND")]
+    rejected = _rejected(file, kept, color_type)
+    notes += [f"its {chunk.kind.decode()} chunk is damaged or too long, and is skipped" for chunk in rejected]
+    kept = [chunk for chunk in kept if chunk not in rejected]
     pixels = [chunk for chunk in chunks if chunk.kind == b"IDAT"]
     # All that is not pixels comes first: Pillow then knows it without decoding them.
     return io.BytesIO(_with_end(file, [*kept, *pixels])), notes
@@ -176,14 +175,14 @@ def _after_pixels(chunks: list[Chunk]) -> list[Chunk]:
     return [chunk for chunk in chunks[last + 1 :] if chunk.kind != b"IEND"]
 
 
-def _refused(file: BinaryIO, chunks: list[Chunk], color_type: int) -> list[Chunk]:
-    """Which chunks Pillow would refuse the file for."""
+def _rejected(file: BinaryIO, chunks: list[Chunk], color_type: int) -> list[Chunk]:
+    """Returns the chunks for which Pillow would reject the file."""
     if _opens(io.BytesIO(_with_end(file, chunks, b"IDAT"))):
         return []
     needed = [chunk for chunk in chunks if _is_needed(chunk.kind, color_type)]
     others = [chunk for chunk in chunks if chunk not in needed]
-    refused = [other for other in others if not _opens(io.BytesIO(_with_end(file, [*needed, other], b"IDAT")))]
-    return refused or others  # of text, Pillow limits the sum, too
+    rejected = [other for other in others if not _opens(io.BytesIO(_with_end(file, [*needed, other], b"IDAT")))]
+    return rejected or others  # Pillow also limits the sum of all texts
 
 
 def _opens(file: BinaryIO) -> bool:

@@ -1,4 +1,4 @@
-"""Reading: a file to a Picture with all that we keep, or to 8-bit pixels."""
+"""Reads a file to a Picture with everything that the package keeps, or to 8-bit pixels."""
 
 import logging
 import os
@@ -19,28 +19,29 @@ from .pixels import with_channels, without_needless_alpha
 
 logger = logging.getLogger("keras_edsr")
 
-_READ_WITH_EIGHT_BITS = ("AVIF", "JPEG2000", "PPM")  # whatever the file has: Pillow does not tell
+_READ_WITH_EIGHT_BITS = ("AVIF", "JPEG2000", "PPM")  # for every depth of the file, which Pillow does not report
 
 # The place of an orientation of EXIF among the eight transforms of `image_ops.dihedral`.
 _UPRIGHT = {1: 0, 2: 1, 3: 3, 4: 2, 5: 4, 6: 6, 7: 7, 8: 5}
 
 
 def read_picture(path: str | os.PathLike, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Reads an image file with all that we keep of it.
+    """Reads an image file with everything that the package keeps.
 
-    Frames are as they are meant to be seen: EXIF orientation is applied (and taken out of the EXIF), a palette is
-    resolved, one bit becomes black and white, each frame of an animation is whole. What is lost is said by the logger
-    `keras_edsr`: CMYK becomes RGB, of several pages the first is read, damaged EXIF is left out.
+    Frames are ready for display: the function applies the EXIF orientation (and removes it from the EXIF), resolves a
+    palette, converts one bit to black and white, and composes each frame of an animation. The logger `keras_edsr` warns
+    about losses: CMYK becomes RGB, only the first of several pages is read, and damaged EXIF is skipped.
 
     Args:
-        path: Path of the file; its content, not its suffix, tells the format.
-        max_pixels: The most to decode, all frames together; more is refused when the header has been read.
+        path: Path of the file; its content, not its suffix, determines the format.
+        max_pixels: The largest number of pixels to decode, all frames together. The header decides.
 
     Returns:
         The picture; 16 bits stay 16 (PNG, TIFF), gray stays gray.
 
     Raises:
-        ValueError: If the file is empty, truncated, corrupt, no image or too large; one line that names the file.
+        ValueError: If the file is empty, truncated, damaged, not a valid image or too large. The message has one line
+            and names the file.
         OSError: If the file is missing or may not be read.
     """
     with open_file(path) as file:
@@ -52,11 +53,11 @@ def decode_picture(data: bytes | BinaryIO, name: str | os.PathLike, max_pixels: 
 
     Args:
         data: The bytes of the file, or the file opened in binary mode.
-        name: What to call it in an error and in the log.
+        name: Name for errors and the log.
         max_pixels: As in `read_picture`.
 
     Raises:
-        ValueError: As `read_picture`.
+        ValueError: If `read_picture` raises it.
     """
     with naming(name), quiet(max_pixels), opened(data, max_pixels) as image:
         _check_pixels(image, image.count, image.pixels, max_pixels)
@@ -85,23 +86,23 @@ def decode_picture(data: bytes | BinaryIO, name: str | os.PathLike, max_pixels: 
 
 
 def read_image(path: str | os.PathLike, channels: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Reads the pixels of an image file as it is meant to be seen.
+    """Reads the pixels of an image file, ready for display.
 
-    EXIF orientation is applied, a palette is resolved, 16 bits are rounded to 8, CMYK becomes
-    RGB, alpha is dropped. Of a file with several frames the first is read.
+    The function applies the EXIF orientation, resolves a palette, rounds 16 bits to 8, converts CMYK to RGB, drops
+    alpha, and reads the first of several frames.
 
     Args:
-        path: Path of the file; its content, not its suffix, tells the format.
-        channels: `3` for RGB, `1` for gray, `None` for what the file holds.
-        max_pixels: The most to decode; more is refused when the header has been read.
+        path: Path of the file; its content, not its suffix, determines the format.
+        channels: `3` for RGB, `1` for gray, `None` for the file's channels.
+        max_pixels: The largest number of pixels to decode. The header decides.
 
     Returns:
         uint8 array in [0, 255]: (height, width, 3), or (height, width) when `channels` is 1, or
         is None and the file has one channel.
 
     Raises:
-        ValueError: If the file is empty, truncated, corrupt, no image or too large, or `channels`
-            is none of the above; one line that names the file.
+        ValueError: If the file is empty, truncated, damaged, not a valid image or too large, or `channels` is not one
+            of the above. The message has one line and names the file.
         OSError: If the file is missing or may not be read.
     """
     with open_file(path) as file:
@@ -115,7 +116,7 @@ def decode_image(
 
     Args:
         data: The bytes of the file, or the file opened in binary mode.
-        name: What to call it in an error.
+        name: Name for errors.
         channels: As in `read_image`.
         max_pixels: As in `read_image`.
 
@@ -123,7 +124,7 @@ def decode_image(
         uint8 array, as `read_image` returns.
 
     Raises:
-        ValueError: As `read_image`.
+        ValueError: If `read_image` raises it.
     """
     if channels not in (None, 1, 3):
         raise ValueError(f"`channels` must be None, 1 or 3. Received: channels={channels}.")
@@ -141,7 +142,7 @@ def read_size(data: bytes | BinaryIO, name: str | os.PathLike) -> tuple[int, int
 
     Args:
         data: The bytes of the file, or the file opened in binary mode.
-        name: What to call it in an error.
+        name: Name for errors.
 
     Raises:
         ValueError: If the data do not begin as an image; one line that names it.
@@ -155,7 +156,7 @@ def suffix_of(data: bytes | BinaryIO, name: str | os.PathLike) -> str:
 
     Args:
         data: The bytes of the file, or the file opened in binary mode.
-        name: What to call it in an error.
+        name: Name for errors.
 
     Raises:
         ValueError: If the data do not begin as an image, or their format is not written; one line that names it.
@@ -169,7 +170,7 @@ def suffix_of(data: bytes | BinaryIO, name: str | os.PathLike) -> str:
 
 
 def count_pixels(path: str | os.PathLike) -> int:
-    """Reads from the header how many pixels a file has, all frames together; 0 if that can't be read."""
+    """Returns the number of pixels in the header, all frames together; 0 if the header cannot be read."""
     try:
         with open_file(path) as file, naming(path), quiet(NO_LIMIT), opened_header(file) as image:
             return image.pixels

@@ -35,8 +35,8 @@ class Stored:
         chunks: PNG's chunks that stand before the pixels.
         segments: JPEG's segments that Pillow has no way to write.
         photoshop: Photoshop's image resources, for TIFF.
-        convert: Colors that the pixels must be converted from, for the format cannot tell them.
-        lost: Names of what is left out.
+        convert: Colors from which to convert the pixels, because the format cannot store them.
+        lost: Names of what the format cannot store.
         notes: What is stored otherwise than it was.
     """
 
@@ -58,7 +58,7 @@ def stored_in(name: str, picture: Picture) -> Stored:
     """Fits what a picture has beside pixels to a format.
 
     Args:
-        name: Of the format, as Pillow calls it.
+        name: Pillow's name of the format.
         picture: The picture, in its new size.
     """
     stored = Stored()
@@ -115,7 +115,7 @@ def _store_color(stored: Stored, name: str, picture: Picture) -> None:
     try:
         space = space_of(color, picture.icc is not None)
     except ValueError as error:
-        stored.lost.append(f"what tells the color: {error}")
+        stored.lost.append(f"the definition of its colors ({error})")
         return
     if name == "AVIF" and color.cicp:
         stored.cicp = color.cicp
@@ -232,7 +232,7 @@ def _color_chunks(color: Color) -> list[tuple[bytes, bytes]]:
 
 
 def _comment_chunk(comment: bytes) -> tuple[bytes, bytes]:
-    """Makes a text of a comment, whose encoding is not told: UTF-8 if it can be, else Latin-1 (PNG, 11.3.3)."""
+    """Decodes a comment of unknown encoding: UTF-8 if it is valid, else Latin-1 (PNG, 11.3.3)."""
     if comment.isascii():
         return b"tEXt", b"Comment\0" + comment.replace(b"\0", b"")
     try:

@@ -25,7 +25,7 @@ _XMP, _ICC = 700, 34675
 _CCITT = {2: "CCITT RLE", 3: "CCITT Group 3", 4: "CCITT Group 4"}
 _BYTES = {1: "none", 5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA", 50000: "Zstandard"}
 _JPEG = {6: "JPEG, old style", 7: "JPEG"}
-# Each strip or tile is an image file, which tells a size of its own.
+# Each strip or tile is an image file with its own size.
 _IMAGES = _JPEG | {34712: "JPEG 2000", 33005: "JPEG 2000", 34933: "PNG", 50001: "WebP"}
 _COMPRESSIONS = _CCITT | _BYTES | _IMAGES
 
@@ -62,8 +62,8 @@ class TiffImage(ImageFile.ImageFile):
         return len(self._tiff.pages)
 
     def getexif(self) -> Image.Exif:
-        """Returns the orientation alone; for all that a TIFF tells see `embedded`."""
-        exif = super().getexif()  # with the orientation that XMP tells
+        """Returns the orientation only; `embedded` reads the other metadata of a TIFF."""
+        exif = super().getexif()  # with the orientation from XMP
         orientation = self._page.tags.valueof(ORIENTATION)
         if orientation is not None:
             exif[ORIENTATION] = orientation
@@ -179,7 +179,7 @@ def _read_segment(page: tifffile.TiffPage, index: int) -> bytes:
         raise ValueError(f"some of its {_segment_kind(page)} are missing")
     size = page.databytecounts[index]
     if page.compression == 1 and not _is_subsampled(page):
-        size = _bytes_of_segment(page, index)  # what the file tells is wrong more often, and not needed
+        size = _bytes_of_segment(page, index)  # the file's own number is often wrong, and not needed
     if not size:
         raise ValueError(f"some of its {_segment_kind(page)} are empty")
     file = page.parent.filehandle
@@ -252,7 +252,7 @@ def _decompress(page: tifffile.TiffPage, index: int, data: bytes) -> np.ndarray:
 
 
 def _check_embedded(page: tifffile.TiffPage, data: bytes) -> None:
-    """Checks the size that an embedded image tells itself, before it takes the memory for it.
+    """Checks the size in an embedded image's header, before memory is allocated for it.
 
     Raises:
         ValueError: If it is larger than a strip or tile, or a JPEG is truncated.

@@ -32,7 +32,7 @@ def decode_tiff(image: TiffImage, name: str) -> np.ndarray:
     """
     stored, layout = image.samples()
     if layout.unused:
-        logger.warning("%s: %d of its channels are neither color nor alpha and left out.", name, layout.unused)
+        logger.warning("%s: skipping %d of its channels, which are neither color nor alpha.", name, layout.unused)
     stored, bits = _in_range(stored, layout)
     pixels = _to_color(stored[..., : layout.colors], layout, bits, image.info.get("icc_profile"), name)
     if layout.alpha is not None:
@@ -69,7 +69,7 @@ def _to_color(stored: np.ndarray, layout: Layout, bits: int, icc: bytes | None, 
 
 
 def _scaled(values: np.ndarray, bits: int) -> np.ndarray:
-    """Scales [0, 2**bits - 1] to all of uint8, or of uint16 where 8 bits don't do."""
+    """Scales [0, 2**bits - 1] to all of uint8, or of uint16 if 8 bits are not sufficient."""
     dtype: type = np.uint8 if bits <= 8 else np.uint16
     if bits in (8, 16):
         return values.astype(dtype, copy=False)
@@ -78,7 +78,7 @@ def _scaled(values: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _palette_colors(layout: Layout, name: str) -> np.ndarray:
-    """Returns (2**bits, 3) colors: of uint8 if the palette was made of such, which most are."""
+    """Returns (2**bits, 3) colors: of uint8 if the palette has such values, as most have."""
     palette = np.asarray(layout.palette, np.uint16).reshape(3, -1).T
     if palette.max() < 256:
         # Some writers leave the multiplication out; libtiff and others know them by the same sign.

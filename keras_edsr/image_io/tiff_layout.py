@@ -29,7 +29,7 @@ class Layout:
         bits: Bits per sample.
         channels: Samples per pixel.
         signed: Whether the samples are signed integers.
-        extra: Values of ExtraSamples, one for each channel after the colors. None if the file does not tell.
+        extra: Values of ExtraSamples, one for each channel after the colors. None if the file has none.
         palette: Value of ColorMap, of shape (3, 2**bits) and in [0, 65535].
         inks: Values of InkSet and NumberOfInks.
         luma: Value of YCbCrCoefficients.
@@ -50,7 +50,7 @@ class Layout:
         """Checks, before anything is decoded, that `to_pixels` can convert this layout.
 
         Raises:
-            ValueError: If it can't; the message says why.
+            ValueError: If it cannot. The message has the reason.
         """
         if self.photometric not in _COLORS:
             unknown = f"of an unknown kind (PhotometricInterpretation {self.photometric})"

@@ -1,4 +1,4 @@
-"""Writing: pixels or a Picture to a file, whole or not at all; what the format can't hold is refused or said."""
+"""Writes pixels or a Picture to a file atomically; rejects or logs what the format cannot store."""
 
 import contextlib
 import dataclasses
@@ -24,46 +24,46 @@ logger = logging.getLogger("keras_edsr")
 
 
 def write_picture(path: str | os.PathLike, picture: Picture, *, overwrite: bool = False, **options: Any) -> None:
-    """Writes an image file with all that the picture has, whole or not at all.
+    """Writes an image file with everything that the picture has, by an atomic write.
 
-    What the format can't hold is refused if it changes what is seen (frames, transparency). If it is detail, the logger
-    `keras_edsr` names it in one warning: 16 bits are rounded to 8 (all but PNG and TIFF), GIF's 256 colors are chosen
-    and its transparency is all or nothing, GIF and BMP have no EXIF, no XMP and no color profile.
+    If the format cannot store frames or transparency, the function raises an error. If it cannot store a detail, the
+    logger `keras_edsr` names it in one warning: 16 bits are rounded to 8 (except in PNG and TIFF), GIF has 256 colors
+    and transparency of all or nothing, and GIF and BMP have no EXIF, XMP or color profile.
 
-    EXIF keeps its bytes; only the sizes that it tells are changed. Colors told by cICP, or gAMA and cHRM, become an ICC
-    profile where the format has no such thing, and are converted to sRGB where it has neither.
+    EXIF keeps its bytes, except for the sizes in it. Colors from cICP, or from gAMA and cHRM, become an ICC profile if
+    the format cannot store these, and are converted to sRGB if it cannot store either.
 
     Args:
-        path: Path of the file; its suffix, one of `SUFFIXES`, tells the format.
-        picture: What to write.
-        overwrite: Whether a file that is already there may be replaced.
-        **options: For the format that has them; others don't mind. JPEG: `quality` (95 if not given), `subsampling`
-            ("4:4:4" if not given, "4:2:2", "4:2:0"), `progressive`, `optimize`. WebP: `quality` (95), `lossless`,
+        path: Path of the file; its suffix, one of `SUFFIXES`, selects the format.
+        picture: Picture to write.
+        overwrite: Boolean, whether an existing file may be replaced.
+        **options: Options of a format, which other formats ignore. JPEG: `quality` (default 95), `subsampling`
+            ("4:4:4", the default, "4:2:2", "4:2:0"), `progressive`, `optimize`. WebP: `quality` (95), `lossless`,
             `method`. AVIF: `quality` (95), `subsampling` ("4:4:4"), `lossless` (still images), `speed` (6 of 0 to 10).
             PNG: `compress_level` (3 of 0 to 9).
 
     Raises:
         FileExistsError: If `path` exists and `overwrite` is False.
-        ValueError: If the format can't hold the picture, an option is unknown, or the file can't be written; one line
-            that names the file.
+        ValueError: If the format cannot store the picture, an option is unknown, or the file cannot be written. The
+            message has one line and names the file.
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already; it is replaced only with `overwrite`.")
-    follow_link(path)  # raises where there is nothing that could be written
+        raise FileExistsError(f"{path} already exists; pass `overwrite` to replace it.")
+    follow_link(path)  # raises an error for a path that cannot be written
     _encode(lambda: atomic_file(path), path, picture, options)
 
 
 def encode_picture(picture: Picture, name: str | os.PathLike, **options: Any) -> bytes:
-    """Encodes a picture as `write_picture` does, for who has another place for it than a file.
+    """Encodes a picture as `write_picture` does, and returns the bytes.
 
     Args:
         picture: What to encode.
-        name: What to call it in an error and in the log; its suffix, one of `SUFFIXES`, tells the format.
+        name: Name for errors and the log; its suffix, one of `SUFFIXES`, selects the format.
         **options: As `write_picture` takes them.
 
     Raises:
-        ValueError: As `write_picture`.
+        ValueError: If `write_picture` raises it.
     """
     file = io.BytesIO()
     _encode(lambda: contextlib.nullcontext(file), Path(name), picture, options)
@@ -90,18 +90,19 @@ def _encode(
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray, *, overwrite: bool = False, **options: Any) -> None:
-    """Writes pixels as an image file, whole or not at all.
+    """Writes pixels as an image file, by an atomic write.
 
     Args:
-        path: Path of the file; its suffix, one of `SUFFIXES`, tells the format.
+        path: Path of the file; its suffix, one of `SUFFIXES`, selects the format.
         image: uint8 or uint16 array: (height, width) or (height, width, channels) with 1 channel (gray), 2 (gray and
             alpha), 3 (RGB) or 4 (RGB and alpha).
-        overwrite: Whether a file that is already there may be replaced.
+        overwrite: Boolean, whether an existing file may be replaced.
         **options: As `write_picture` takes them.
 
     Raises:
         FileExistsError: If `path` exists and `overwrite` is False.
-        ValueError: As `write_picture`, or the image is not such an array; one line that names the file.
+        ValueError: If `write_picture` raises it, or the image is not such an array. The message has one line and names
+            the file.
     """
     image = np.asarray(image)
     if image.shape[2:] == (1,):
@@ -113,13 +114,13 @@ def write_image(path: str | os.PathLike, image: np.ndarray, *, overwrite: bool =
     write_picture(path, picture, overwrite=overwrite, **options)
 
 
-# === What a format can't hold ===
+# === Limits of the formats ===
 
 
 def _fitted(picture: Picture, file_format: Format, path: Path) -> tuple[Picture, Stored]:
-    """Takes off what the format can't hold, and logs it in one line."""
+    """Removes what the format cannot store, and logs it in one line."""
     lost = []
-    if picture.has_alpha and not file_format.alpha:  # opaque, or it had been refused
+    if picture.has_alpha and not file_format.alpha:  # opaque, because `check_fits` rejects others
         picture = dataclasses.replace(picture, frames=[_color(frame) for frame in picture.frames])
     if picture.bit_depth == 16 and (not file_format.sixteen_bits or picture.is_animated):
         lost.append("16 bits are rounded to 8")
@@ -131,9 +132,9 @@ def _fitted(picture: Picture, file_format: Format, path: Path) -> tuple[Picture,
         space = stored.convert
         picture = dataclasses.replace(picture, frames=[srgb_pixels(frame, space) for frame in picture.frames])
     if file_format.name == "AVIF" and picture.is_animated and picture.plays:
-        stored.lost.append("how many times the animation is shown")
+        stored.lost.append("the number of plays")
     if stored.lost:
-        lost.append(f"{file_format.name} cannot keep, and it is left out: {', '.join(dict.fromkeys(stored.lost))}")
+        lost.append(f"{file_format.name} cannot store {', '.join(dict.fromkeys(stored.lost))}")
     if lost:
         logger.warning("%s: %s.", path, "; ".join(lost))
     for note in stored.notes:
@@ -143,7 +144,7 @@ def _fitted(picture: Picture, file_format: Format, path: Path) -> tuple[Picture,
 
 def _lost_in_gif(picture: Picture) -> Iterator[str]:
     if not picture.is_gray and any(_has_many_colors(frame) for frame in picture.frames):
-        yield "GIF holds 256 colors a frame (WebP or PNG keep all)"
+        yield "GIF can store 256 colors a frame (WebP or PNG keep all)"
     if picture.has_alpha and any(((f[..., -1] > 0) & (f[..., -1] < 255)).any() for f in picture.frames):
         yield "GIF's transparency is all or nothing (WebP or PNG keep it)"
     if any(duration % 10 for duration in picture.durations):

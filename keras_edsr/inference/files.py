@@ -364,7 +364,7 @@ def _check_pairs(pairs, may_exist):
         if os.path.isdir(target):
             raise ValueError(f"Cannot write {target}: it is a folder.")
         if os.path.exists(target) and not may_exist:
-            raise ValueError(f"{target} exists already. Name another output, or pass --overwrite or --skip-existing.")
+            raise ValueError(f"{target} already exists. Name another output, or pass --overwrite or --skip-existing.")
 
 
 def _check_some_source(pairs):

@@ -155,7 +155,7 @@ def _check_target(target: Path, codec: str, overwrite: bool) -> None:
             f"Cannot write {codec} into {target}: {suffix} can store {fitting}. Choose another codec or suffix."
         )
     if target.exists() and not overwrite:
-        raise ValueError(f"Cannot write {target}: it exists already; it is replaced only with `overwrite`.")
+        raise ValueError(f"Cannot write {target}: it already exists; pass `overwrite` to replace it.")
     if not target.parent.is_dir():
         raise ValueError(f"Cannot write {target}: its folder does not exist.")
 

@@ -135,7 +135,7 @@ def save_keras(model: keras.Model, path: str | os.PathLike, *, overwrite: bool =
     if path.suffix != ".keras":
         raise ValueError(f"Cannot write {path}: a Keras file must end in .keras.")
     if path.exists() and not overwrite:
-        raise ValueError(f"Cannot write {path}: it exists already; it is replaced only with `overwrite`.")
+        raise ValueError(f"Cannot write {path}: it already exists; pass `overwrite` to replace it.")
     try:
         with atomic_path(path) as part:  # Keras writes by name and looks at the suffix
             model.save(part)

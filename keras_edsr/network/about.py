@@ -22,7 +22,7 @@ class About(NamedTuple):
         filters: Channels of the body.
         family: "edsr" or "mdsr"; None where the file does not tell, as with the next two.
         num_blocks: Residual blocks in the body.
-        parameters: How many weights the model has.
+        parameters: Number of the model's weights.
     """
 
     scales: tuple[int, ...]
@@ -56,13 +56,13 @@ class About(NamedTuple):
 
         Args:
             text: The JSON; None if the file has none.
-            path: Path of the file, to be named in an error.
-            kind: String, what the file is, as well.
+            path: Path of the file, for errors.
+            kind: String, kind of the file, for errors.
 
         Raises:
             ValueError: If there is none, or it is damaged or of a newer version; one line.
         """
-        problem = "it was not exported by keras_edsr" if text is None else "what it says about itself is damaged"
+        problem = "it was not exported by keras_edsr" if text is None else "its description is damaged"
         try:
             fields = json.loads(text or "")
             if fields["format"] == FORMAT:

@@ -43,8 +43,8 @@ def find_model(model: str | os.PathLike) -> Path:
         model: A preset, or the path of any file; that one need not exist.
 
     Raises:
-        ValueError: The preset's weights are not to be had; one line.
-        OSError: They could not be downloaded; one line.
+        ValueError: If the preset's weights are not available. The message has one line.
+        OSError: If they cannot be downloaded. The message has one line.
     """
     found = locate(model)
     if found is None:
@@ -53,13 +53,13 @@ def find_model(model: str | os.PathLike) -> Path:
 
 
 def preset_names() -> list[str]:
-    """The names of all presets: those that ship, the user's own, the published ones."""
+    """Returns the names of all presets: those of the package, the user's own, and the published ones."""
     configs = [path for place in (SHIPPED, weights_folder()) for path in sorted(place.glob(f"*/{CONFIG}"))]
     return list(dict.fromkeys([*(path.parent.name for path in configs), *OFFICIAL]))
 
 
 def say_unknown(model: str | os.PathLike) -> str:
-    """Returns what helps who named a preset that there is not: the nearest names, and how to list all."""
+    """Returns advice for an unknown preset: the nearest names, and how to list all."""
     nearest = difflib.get_close_matches(os.fspath(model).lower(), preset_names(), n=3, cutoff=0.6)
     meant = f"Did you mean {' or '.join(nearest)}? " if nearest else ""
     return f"{meant}`keras-edsr info` lists all presets."
@@ -141,7 +141,7 @@ def write(folder: str | os.PathLike, network: Network, arrays: Arrays, *, overwr
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Reads what the config.json of a preset's folder says.
+    """Reads the config.json of a preset's folder.
 
     It has `class_name`, the name of a Keras class, and `config`, that of the model; `parameters`, how many there are;
     and for `keras-edsr info` may have `source`, `license` and `psnr`, the last as `{"Set5 (Y)": {"x2": 37.7}}`.

@@ -121,8 +121,8 @@ def fetch(official: Official) -> Path:
     """Returns the path of published weights: the user's file, else what the mirror has, from then on the user's.
 
     Raises:
-        ValueError: No mirror has them, or what it has is something else; one line.
-        OSError: They could not be downloaded; one line.
+        ValueError: If no mirror has them, or a mirror has another file. The message has one line.
+        OSError: If they cannot be downloaded. The message has one line.
     """
     path = find_file(official)
     if path is not None:
@@ -155,11 +155,11 @@ def _download(official: Official) -> Path:
     _log.info("%s: downloading %s to %s", official.name, url, folder)
 
     def close_later(response, **_):
-        responses.callback(response.close)  # pooch leaves the connection open when it breaks off
+        responses.callback(response.close)  # pooch does not close an interrupted connection
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # In a folder of its own: under its name it would be taken for whole if the process were killed.
+        # In a separate folder: under its final name, a partial file would look complete if the process were killed.
         with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as part, contextlib.ExitStack() as responses:
             files = pooch.create(part, "", registry={target.name: None}, urls={target.name: url}, retry_if_failed=1)
             bar = pooch.HTTPDownloader(
@@ -175,7 +175,7 @@ def _download(official: Official) -> Path:
             f"Cannot download the weights of {official.name}: {reason(error)}. Try again; or {_put_it_there(official)}"
         ) from error
     except ValueError as error:
-        raise ValueError(f"What {url} gave is refused and not kept: {error}") from error
+        raise ValueError(f"Rejected the file from {url}: {error}") from error
     return target
 
 
@@ -189,10 +189,10 @@ def _check_hash(file: Path, official: Official) -> None:
 
 
 def check_network(path: Path, network: Network, official: Official) -> None:
-    """Makes sure that what a file held has the right size.
+    """Checks that a file contains the expected network.
 
     Raises:
-        ValueError: It has not; one line that names the file.
+        ValueError: If it has not. The message has one line and names the file.
     """
     of_any_mean = replace(network, mean=official.network.mean, residual_scaling=official.network.residual_scaling)
     if of_any_mean != official.network:

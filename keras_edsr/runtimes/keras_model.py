@@ -15,7 +15,7 @@ class KerasRuntime:
         device: "cpu" or "gpu"; None for where TensorFlow puts it.
 
     Raises:
-        ValueError: The model lacks one of them, or TensorFlow has no GPU.
+        ValueError: If the model lacks one of them, or TensorFlow has no GPU.
     """
 
     def __init__(self, model, device=None):

@@ -57,10 +57,10 @@ def _check_gpu():
 
 @functools.cache
 def _import_ncnn():
-    """Imports ncnn so that its threads sleep while they wait for one another.
+    """Imports ncnn so that its threads sleep while they wait for each other.
 
-    GNU's OpenMP lets them spin, unless it is told otherwise before it is loaded. Where another process wants the same
-    cores that doubles the time; where none does, sleeping costs nothing that could be measured.
+    By default GNU's OpenMP lets them spin, which doubles the time if another process needs the same cores. Sleeping
+    had no measurable cost on an idle machine. The setting must precede the import.
     """
     variables = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
     ours = not any(name in os.environ for name in variables)
@@ -87,7 +87,7 @@ class NcnnRuntime:
         device: "cpu", or "gpu" for the first Vulkan device.
 
     Raises:
-        ValueError: ncnn is not installed, or there is no Vulkan device that works in this process.
+        ValueError: If ncnn is not installed, or there is no Vulkan device that works in this process.
     """
 
     def __init__(self, networks: Networks, device: str = "cpu"):
@@ -217,7 +217,7 @@ class _Net:
         options.use_vulkan_compute = gpu
         for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):
             setattr(options, name, False)  # float32 throughout: TensorFlow's pixels
-        # What one tile took is kept for the next, as ncnn does; in pools of ours, for only those can be emptied.
+        # Memory of one tile is reused for the next, as in ncnn; in separate pools, because only these can be emptied.
         self._pools = ncnn.PoolAllocator(), ncnn.PoolAllocator()
         options.blob_allocator, options.workspace_allocator = self._pools
         self._largest = 0

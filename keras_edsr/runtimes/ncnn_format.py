@@ -69,7 +69,8 @@ def read_ncnn(path: Path) -> Networks:
         path: Path of one .param, with its .bin and .json beside it, or of a folder with one model's.
 
     Raises:
-        ValueError: They are missing, damaged, of a newer version, or of several models; one line that names it.
+        ValueError: If they are missing, damaged, of a newer version, or of several models. The message has one line
+            and names it.
     """
     params = sorted(path.glob("*.param")) if path.is_dir() else [path]
     networks: Networks = {}
@@ -84,7 +85,7 @@ def read_ncnn(path: Path) -> Networks:
         if not networks:
             raise ValueError("no .param is in it")
     except (ValueError, OSError, RecursionError) as error:
-        raise ValueError(f"{path} is no model of ncnn that keras_edsr can load: {error}.") from None
+        raise ValueError(f"{path} is not an ncnn model that keras_edsr can load: {error}.") from None
     return networks
 
 

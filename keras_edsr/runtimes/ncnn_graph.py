@@ -122,17 +122,17 @@ def read_graph(param: bytes, weights: bytes) -> Graph:
     """Reads a network of EDSR or MDSR.
 
     Raises:
-        ValueError: It is something else: other layers, half precision, too few weights or too many.
+        ValueError: If it has other layers, half precision, or too few or too many weights.
     """
     try:
         magic, counts, *lines = param.decode().splitlines()
         if magic != _MAGIC or int(counts.split()[0]) != len(lines):
-            raise ValueError("the .param is not ncnn's, or not whole")
+            raise ValueError("the .param is not ncnn's, or incomplete")
         layers, at = [], 0
         for layer in map(_read_layer, lines):
             if layer.kind == "Convolution":
                 if weights[at : at + 4] != _FLOAT32_TAG:
-                    raise ValueError("the .bin is not all float32, or not whole")
+                    raise ValueError("the .bin is not all float32, or incomplete")
                 at += 4
             arrays = []
             for shape in _weight_shapes(layer):
@@ -140,9 +140,9 @@ def read_graph(param: bytes, weights: bytes) -> Graph:
                 at += arrays[-1].nbytes
             layers.append(layer._replace(weights=tuple(arrays)))
         if at != len(weights):
-            raise ValueError(f"the .bin has {len(weights)} bytes, the .param tells of {at}")
+            raise ValueError(f"the .bin has {len(weights)} bytes, the .param needs {at}")
     except (ValueError, IndexError, KeyError, ZeroDivisionError) as error:
-        raise ValueError(f"no EDSR or MDSR for ncnn: {error}") from None
+        raise ValueError(f"not an EDSR or MDSR for ncnn: {error}") from None
     return Graph(layers)
 
 

@@ -36,7 +36,7 @@ def merge_linear_end(graph: Graph) -> tuple[Graph, Graph]:
     outputs, rest = len(kernel), -len(kernel) % _REGISTER
     kernel, bias = np.pad(kernel, [(0, rest), (0, 0), (0, 0), (0, 0)]), np.pad(bias, (0, rest))
     x = merged.convolution("merged", FEATURES, kernel, bias)
-    # As a matrix product it is no faster, and takes 25 times the memory of the features.
+    # A matrix product is not faster, and needs 25 times the memory of the features.
     merged.layers[-1].settings[31] = NO_SGEMM
     if rest:
         x = merged.first_channels("merged_outputs", x, outputs)

@@ -1,4 +1,4 @@
-"""An ONNX file that `export_onnx` wrote, as a runtime; TensorFlow is not imported."""
+"""Runs ONNX files of `export_onnx`, without TensorFlow."""
 
 import importlib.util
 import os
@@ -15,20 +15,20 @@ _NO_GPU = ("CPUExecutionProvider", "AzureExecutionProvider")  # what onnxruntime
 
 
 def is_installed() -> bool:
-    """Whether the packages `onnx` and `onnxruntime` are there; they are not imported."""
+    """Whether the packages `onnx` and `onnxruntime` are installed; does not import them."""
     return all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime"))
 
 
 class OnnxRuntime:
-    """Runs tiles through an ONNX file in onnxruntime, each scale's network made when it is first needed.
+    """Runs tiles through an ONNX file in onnxruntime, and makes each scale's network on first use.
 
     Args:
         path: Path of the .onnx file.
-        device: "cpu" or "gpu"; None for a GPU where onnxruntime has one.
+        device: "cpu" or "gpu"; None for a GPU if onnxruntime has one.
 
     Raises:
-        ValueError: It is no ONNX file that `export_onnx` wrote, it is damaged, a package is not installed, or
-            onnxruntime has no GPU; one line.
+        ValueError: If it is not an ONNX file of `export_onnx`, it is damaged, a package is not installed, or
+            onnxruntime has no GPU. The message has one line.
     """
 
     def __init__(self, path: str | os.PathLike, device: str | None = None):
@@ -83,16 +83,16 @@ def _read(path):
     except OSError as error:
         raise ValueError(f"Cannot read {path}: {reason(error)}.") from error
     except Exception as error:  # of protobuf, whose kinds differ from one implementation to the other
-        raise ValueError(f"{path} is no ONNX model that can be read: {reason(error)}.") from error
+        raise ValueError(f"{path} is not a valid ONNX model: {reason(error)}.") from error
     if not model.graph.node:
-        raise ValueError(f"{path} is no ONNX model that can be read: it has no operators.")
+        raise ValueError(f"{path} is not a valid ONNX model: it has no operators.")
     return model
 
 
 def _only(model, output):
-    """The model with one of its outputs.
+    """Returns the model with one of its outputs.
 
-    onnxruntime 1.32 computes every scale of an MDSR, whichever is asked for, even with the run option
+    onnxruntime 1.32 computes every scale of an MDSR for any requested output, even with the run option
     `only_execute_path_to_fetches`: its profile lists the same 87 nodes.
     """
     import onnx
@@ -125,11 +125,11 @@ def _open(model, path, device):
     gpus = [] if device == "cpu" else [name for name in available if name not in _NO_GPU]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors, which are raised as well
-    options.enable_cpu_mem_arena = False  # it takes up to twice the memory, and keeps it
+    options.enable_cpu_mem_arena = False  # the arena needs up to twice the memory, and keeps it
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, [*gpus, "CPUExecutionProvider"])
     except Exception as error:  # as in `run`
-        raise ValueError(f"{path} is no ONNX model that can be run: {reason(error)}.") from error
+        raise ValueError(f"{path} is not an ONNX model that onnxruntime can run: {reason(error)}.") from error
     if device == "gpu" and session.get_providers()[0] in _NO_GPU:
-        raise ValueError("onnxruntime finds no GPU: it needs the package onnxruntime-gpu. Leave out `device`.")
+        raise ValueError("onnxruntime finds no GPU: it needs the package onnxruntime-gpu. Omit `device`.")
     return session

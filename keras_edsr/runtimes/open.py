@@ -35,23 +35,23 @@ _lock = threading.RLock()
 def open_runtime(model: Any, runtime: str | None = None, device: str | None = None) -> Runtime:
     """Returns the runtime for a Keras model, a preset or a file.
 
-    A model keeps its runtime, so that a second call traces nothing; a file is loaded again when it has changed.
+    A model keeps its runtime, so that a second call does not trace again. A file is loaded again if it has changed.
 
     Args:
         model: An `EDSR`, `MDSR` or branch; a preset's name or folder; the path of a file that `load_model` takes; the
             folder or file of an exported model: a SavedModel, .tflite, .onnx, or ncnn's .param; or a runtime, which is
-            returned as it is.
-        runtime: None, the default, for what the model is made for: TensorFlow, or what it was exported to.
+            returned unchanged.
+        runtime: None, the default, for the model's own runtime: TensorFlow, or that of its export.
             "tensorflow", the reference; "ncnn", within a gray level of it and about twice as fast on a CPU; or "auto",
-            which takes ncnn for a model named by a string or path where ncnn is installed and TensorFlow has no GPU.
+            which selects ncnn for a string or a path if ncnn is installed and TensorFlow has no GPU.
             A model in memory "auto" runs in TensorFlow, which follows its weights; with "ncnn" the weights are those
             of now, converted at each call: keep the runtime to use it again.
-        device: "cpu" or "gpu" (in ncnn through Vulkan); None, the default, for a GPU where TensorFlow has one.
+        device: "cpu" or "gpu" (in ncnn through Vulkan); None, the default, for a GPU if TensorFlow has one.
 
     Raises:
-        ValueError: There is no such preset or file, it is no model of this package, or it cannot be read; the runtime
-            is not installed, or there is no such device.
-        OSError: The preset could not be downloaded.
+        ValueError: If there is no such preset or file, it is not a model of this package, or it cannot be read; or if
+            the runtime is not installed, or there is no such device.
+        OSError: If the preset cannot be downloaded.
     """
     _check_choice(runtime, device)
     if isinstance(model, Runtime):
@@ -83,7 +83,7 @@ def needs_tensorflow(model: str | os.PathLike, runtime: str | None = None, devic
         return False
     if runtime == "auto" and device != "cpu" and _may_have_gpu() and not is_ncnn(path):
         return True
-    _modified(path)  # raises where there is no such file
+    _modified(path)  # raises an error for a missing file
     return not _takes_ncnn(path, runtime, device)
 
 
@@ -131,7 +131,7 @@ def _tensorflow_has_gpu():
 
 
 def _may_have_gpu():
-    """Whether there is what TensorFlow could use; told without importing it, which takes seconds."""
+    """Whether TensorFlow may find a GPU, without importing it, which takes seconds."""
     nodes = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, the same in WSL, AMD
     return any(map(os.path.exists, nodes)) or importlib.util.find_spec("tensorflow-plugins") is not None
 

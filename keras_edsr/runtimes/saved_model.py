@@ -1,4 +1,4 @@
-"""A SavedModel that `export_saved_model` wrote, as a runtime. What tiles it needs is told by a JSON inside it."""
+"""Runs SavedModels of `export_saved_model`, in tiles that a JSON file inside them describes."""
 
 import os
 import threading
@@ -28,19 +28,19 @@ def find_version(path: str | os.PathLike) -> Path | None:
 
 
 class SavedModelRuntime:
-    """Runs tiles through a SavedModel, by TensorFlow alone: neither Keras nor the model's classes are asked.
+    """Runs tiles through a SavedModel, with TensorFlow only, without Keras and the model's classes.
 
-    It is not held to the limit of pixels that the signatures have for servers. One with a self-ensemble inside gives
-    that of each tile; one that was exported as quantized gives whole gray levels.
+    The limit of pixels in the signatures, which is for servers, does not apply. A SavedModel with a self-ensemble
+    applies it to each tile; one with uint8 output returns integers.
 
-    Loading one is running a program: take SavedModels only from who you trust.
+    Loading a SavedModel runs its program: load it only from a source that you trust.
 
     Args:
-        path: Path of the SavedModel's folder, or of the folder with its versions, of which the last is taken.
-        device: "cpu" or "gpu"; None for where TensorFlow puts it.
+        path: Path of the SavedModel's folder, or of the folder with its versions, of which the last counts.
+        device: "cpu" or "gpu"; None for TensorFlow's choice.
 
     Raises:
-        ValueError: It is no SavedModel that `export_saved_model` wrote, it is damaged, or TensorFlow has no GPU.
+        ValueError: If it is not a SavedModel of `export_saved_model`, it is damaged, or TensorFlow has no GPU.
     """
 
     def __init__(self, path: str | os.PathLike, device: str | None = None):
@@ -48,11 +48,11 @@ class SavedModelRuntime:
 
         folder = find_version(path)
         if folder is None:
-            raise ValueError(f"{path} is no SavedModel: neither it nor a version in it has a saved_model.pb.")
+            raise ValueError(f"{path} is not a valid SavedModel: neither it nor a version in it has a saved_model.pb.")
         about = _read_about(folder)
         gpus = tf.config.list_logical_devices("GPU")
         if device == "gpu" and not gpus:
-            raise ValueError("TensorFlow finds no GPU. Leave out `device`.")
+            raise ValueError("TensorFlow finds no GPU. Omit `device`.")
         self.device_name = "the GPU" if gpus and device != "cpu" else "the CPU"
         self.scales = about.scales
         self.halo = about.halo

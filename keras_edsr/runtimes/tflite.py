@@ -1,4 +1,4 @@
-"""A .tflite file that `export_tflite` wrote, as a runtime; TensorFlow is not imported."""
+"""Runs .tflite files of `export_tflite`, without TensorFlow."""
 
 import importlib.util
 import os
@@ -13,30 +13,30 @@ from ..network.about import KEY, About
 
 
 def is_installed() -> bool:
-    """Whether the package `ai_edge_litert` is there; it is not imported."""
+    """Whether the package `ai_edge_litert` is installed; does not import it."""
     return importlib.util.find_spec("ai_edge_litert") is not None
 
 
 class TfliteRuntime:
-    """Runs tiles through a .tflite file in LiteRT, which TensorFlow Lite is called now, on the CPU.
+    """Runs tiles through a .tflite file in LiteRT (formerly TensorFlow Lite), on the CPU.
 
     Args:
         path: Path of the .tflite file.
         device: "cpu" or None.
 
     Attributes:
-        window: Height and width in LR pixels of the only tiles that the file takes; None if it takes any.
+        window: Height and width in LR pixels of the tiles if the file has a fixed size, else None.
 
     Raises:
-        ValueError: It is no file that `export_tflite` wrote, it is damaged, LiteRT is not installed, or a GPU is asked
-            for; one line.
+        ValueError: If it is not a file of `export_tflite`, it is damaged, LiteRT is not installed, or `device` is a
+            GPU. The message has one line.
     """
 
     def __init__(self, path: str | os.PathLike, device: str | None = None):
         if not is_installed():
             raise ValueError("Running .tflite files needs ai-edge-litert: pip install 'keras-edsr[litert]'")
         if device == "gpu":
-            raise ValueError("A .tflite file runs on the CPU here. Leave out `device`.")
+            raise ValueError("A .tflite file runs on the CPU here. Omit `device`.")
         from ai_edge_litert.interpreter import Interpreter
 
         about = read_tflite_about(Path(path))
@@ -50,11 +50,11 @@ class TfliteRuntime:
             self._runners = {scale: self._interpreter.get_signature_runner(f"x{scale}") for scale in self.scales}
             runner = self._runners[self.scales[0]]
             self._input, self._output = runner.get_input_details()["lr"], runner.get_output_details()["sr"]
-        except Exception as error:  # ValueError and RuntimeError by LiteRT's C++; KeyError of what is not ours
-            raise ValueError(f"{path} is no TensorFlow Lite model that can be run: {reason(error)}.") from error
+        except Exception as error:  # ValueError and RuntimeError by LiteRT's C++; KeyError for other files
+            raise ValueError(f"{path} is not a TensorFlow Lite model that LiteRT can run: {reason(error)}.") from error
         _, height, width, _ = map(int, self._input["shape_signature"])
         self.window = None if height < 0 else (height, width)
-        self._lock = threading.Lock()  # an interpreter does one thing at a time, on all cores
+        self._lock = threading.Lock()  # an interpreter runs one call at a time, on all cores
 
     def bytes_per_pixel(self, scale):
         """Memory that LiteRT takes per LR pixel, which gives the place of what was used to what comes.
@@ -86,10 +86,10 @@ class TfliteRuntime:
 
 
 def read_tflite_about(path: Path) -> About:
-    """Reads what a .tflite file says about the network in it.
+    """Reads the description of the network in a .tflite file.
 
     Raises:
-        ValueError: The file cannot be read, is none, or does not say it; one line.
+        ValueError: If the file cannot be read, is not valid, or has no description. The message has one line.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -100,14 +100,14 @@ def read_tflite_about(path: Path) -> About:
     text = None
     try:
         if content[4:8] != b"TFL3":
-            raise ValueError("it does not begin as one")
+            raise ValueError("it does not begin with the signature of one")
         model = schema.Model.GetRootAs(content, 0)
         entries = [model.Metadata(i) for i in range(model.MetadataLength())]
         for entry in entries:
             if entry.Name() == KEY.encode():
                 text = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
     except Exception as error:  # a damaged file raises struct.error, IndexError, AttributeError, ...
-        raise ValueError(f"{path} is no TensorFlow Lite model that can be read: {reason(error)}.") from error
+        raise ValueError(f"{path} is not a valid TensorFlow Lite model: {reason(error)}.") from error
     return About.from_json(text, path, "a TensorFlow Lite model")
 
 

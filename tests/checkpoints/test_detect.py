@@ -174,10 +174,10 @@ def test_an_unknown_network_is_refused_with_its_names():
     ("change", "says"),
     [
         ({"body.3.weight": None, "body.3.bias": None}, r"body\.N\.weight"),
-        ({"tail.0.0.weight": (24, 8, 3, 3)}, "none of x2, x3, x4, x8"),
+        ({"tail.0.0.weight": (24, 8, 3, 3)}, "one of x2, x3, x4, x8"),
         ({f"tail.0.{i}.weight": (32, 8, 3, 3) for i in (2, 4, 6)}, "4 convolutions"),
-        ({"head.0.weight": (8,)}, "no convolution"),
-        ({"head.0.weight": (0, 3, 3, 3)}, "no convolution"),
+        ({"head.0.weight": (8,)}, "not a convolution"),
+        ({"head.0.weight": (0, 3, 3, 3)}, "not a convolution"),
     ],
 )
 def test_a_network_without_measures_is_refused(change, says):
@@ -284,7 +284,7 @@ def test_the_moving_average_is_preferred():
         ({"state": {}, "param_groups": []}, "optimizer"),
         ({"params": {}}, "no state dict"),
         ({"w": tensor(1), 7: tensor(1)}, "have no names, but 7"),
-        ({"seed": tensor(2), "a": {"w": tensor(1, 1, 1, 1)}, "b": {"w": tensor(1, 1, 1, 1)}}, "no EDSR"),
+        ({"seed": tensor(2), "a": {"w": tensor(1, 1, 1, 1)}, "b": {"w": tensor(1, 1, 1, 1)}}, "not an EDSR"),
     ],
 )
 def test_what_holds_no_state_dict_is_refused(tree, says):

@@ -189,7 +189,7 @@ def test_a_pickle_that_calls_anything_is_refused_and_calls_nothing(name, make, p
     monkeypatch.chdir(tmp_path)
     imported = set(sys.modules)
     message = refusal(make(pickle.dumps(MALICE[name], protocol)))
-    assert "nothing of it was run" in message or "opcode" in message
+    assert "keras_edsr did not run it" in message or "opcode" in message
     assert list(tmp_path.iterdir()) == []
     assert "antigravity" not in set(sys.modules) - imported
 
@@ -374,7 +374,7 @@ def test_two_entries_of_one_name_are_refused():
 def test_a_damaged_value_is_found_by_its_check_sum():
     data = bytearray(zipped())
     data[data.index(VALUES.tobytes()) + 5] ^= 1
-    assert "check sum" in refusal(bytes(data))
+    assert "checksum" in refusal(bytes(data))
 
 
 def test_a_check_sum_of_zero_is_none():
@@ -419,7 +419,7 @@ def test_big_endian_files_are_refused():
         (b"<!DOCTYPE html><html>", "web page"),
         (b"\x1f\x8b\x08", "unpack"),
         (bytes(257) + b"ustar\x0000", "unpack"),
-        (b"what is this", "no checkpoint"),
+        (b"what is this", "not a checkpoint"),
         (zipped(entries={"code/x.py": b"", "constants.pkl": b"x"}), "TorchScript"),
         (pickle.dumps({"a": 1}, 2), "not one that torch.save wrote"),
         (legacy(magic=1), "not one that torch.save wrote"),

@@ -240,7 +240,7 @@ def test_no_room_for_the_map_is_told(tmp_path):
 
 def test_an_empty_folder_is_named(tmp_path):
     (tmp_path / "hr").mkdir()
-    with pytest.raises(ValueError, match=f"{tmp_path / 'hr'} holds no file"):
+    with pytest.raises(ValueError, match=f"{tmp_path / 'hr'} has no file"):
         ImagePairs.from_folder(tmp_path / "hr", 2)
 
 

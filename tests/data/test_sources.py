@@ -123,7 +123,7 @@ def test_an_image_belongs_to_one_hr_image(tmp_path):
 def test_an_empty_folder_is_named(tmp_path):
     hr = make(tmp_path / "hr", "a.png")
     (tmp_path / "lr").mkdir()
-    with pytest.raises(ValueError, match=f"{tmp_path / 'lr'} holds no file"):
+    with pytest.raises(ValueError, match=f"{tmp_path / 'lr'} has no file"):
         match_images(hr, tmp_path / "lr", 2)
 
 

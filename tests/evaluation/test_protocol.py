@@ -251,7 +251,7 @@ def test_an_unknown_protocol_is_refused(hr_folder):
 
 
 def test_a_folder_without_images_is_named(tmp_path):
-    with pytest.raises(ValueError, match=f"{tmp_path} holds no file"):
+    with pytest.raises(ValueError, match=f"{tmp_path} has no file"):
         evaluate("bicubic", tmp_path, 2)
 
 

@@ -142,7 +142,7 @@ def test_another_model_is_refused(tmp_path):
 def test_an_existing_file_stays_unless_it_may_be_replaced(tmp_path, unchecked):
     path = tmp_path / "m.onnx"
     path.write_bytes(b"old")
-    assert "exists already" in refusal(path)
+    assert "already exists" in refusal(path)
     assert path.read_bytes() == b"old"
     export_onnx(model_of(), path, overwrite=True)
     onnx.checker.check_model(onnx.load(path))

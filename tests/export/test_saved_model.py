@@ -525,7 +525,7 @@ def test_a_saved_model_of_something_else_is_refused(tmp_path, about):
     if about is not None:
         (tmp_path / "1" / ABOUT).write_text(about)
     message = open_refusal(tmp_path)
-    assert "does not tell its scales and halo" in message
+    assert "does not contain its scales and halo" in message
     assert "`keras-edsr export`" in message
 
 
@@ -548,7 +548,7 @@ def contents(folder):
 
 def test_an_existing_version_is_not_replaced(edsr, exported):
     before = contents(exported.parent)
-    assert "exists already" in refusal(edsr, exported.parent)
+    assert "already exists" in refusal(edsr, exported.parent)
     assert contents(exported.parent) == before
 
 

@@ -310,7 +310,7 @@ def test_wrong_arguments_are_refused(tmp_path, options, message):
 
 def test_a_calibration_folder_without_images_is_refused(tmp_path):
     options = {"quantize": "int8", "calibration": tmp_path}
-    assert "holds no file with a suffix of" in refusal(tmp_path / "m.tflite", **options)
+    assert "has no file with a suffix of" in refusal(tmp_path / "m.tflite", **options)
     assert not list(tmp_path.iterdir())
 
 
@@ -326,7 +326,7 @@ def test_another_model_is_refused(tmp_path):
 def test_an_existing_file_stays_unless_it_may_be_replaced(tmp_path, unchecked):
     path = tmp_path / "m.tflite"
     path.write_bytes(b"old")
-    assert "exists already" in refusal(path)
+    assert "already exists" in refusal(path)
     assert path.read_bytes() == b"old"
     export_tflite(model_of(), path, overwrite=True)
     assert path.read_bytes()[4:8] == b"TFL3"

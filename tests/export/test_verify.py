@@ -210,7 +210,7 @@ def test_an_error_of_the_disk_names_the_target(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("there", {}, "exists already; it is replaced only with `overwrite`"),
+        ("there", {}, "already exists; pass `overwrite` to replace it"),
         ("folder", {"overwrite": True}, "it is a folder that holds something else"),
         ("folder", {"overwrite": True, "is_ours": lambda folder: False}, "it is a folder that holds something else"),
         ("gone/m", {}, "there is no folder "),

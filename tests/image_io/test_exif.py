@@ -168,7 +168,7 @@ def test_exif_in_segments_of_a_jpeg_is_put_together(caplog):
     picture = decode_picture(plain[:2] + b"".join(segments) + plain[2:], "a.jpg")
     assert written_block(picture, "png") == block
     encode_picture(picture, "a.jpg")
-    assert caplog.messages == ["a.jpg: JPEG cannot keep, and it is left out: EXIF, which is longer than JPEG holds."]
+    assert caplog.messages == ["a.jpg: JPEG cannot store EXIF, which is longer than JPEG holds."]
 
 
 def test_a_maker_note_far_behind_moves_and_that_is_logged(caplog):

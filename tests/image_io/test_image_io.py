@@ -33,7 +33,7 @@ def test_hidden_files_are_no_images(tmp_path):
 
 
 def test_an_empty_folder_is_named(tmp_path):
-    with pytest.raises(ValueError, match=f"{tmp_path} holds no file"):
+    with pytest.raises(ValueError, match=f"{tmp_path} has no file"):
         find_images(tmp_path)
 
 
@@ -195,7 +195,7 @@ def test_views_are_written_as_they_look(tmp_path):
 
 def test_an_existing_file_is_kept_unless_told(tmp_path):
     write_image(tmp_path / "a.png", RGB)
-    with pytest.raises(FileExistsError, match=r"a\.png exists"):
+    with pytest.raises(FileExistsError, match=r"a\.png already exists"):
         write_image(tmp_path / "a.png", GRAY)
     write_image(tmp_path / "a.png", GRAY, overwrite=True)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), GRAY)

@@ -82,7 +82,7 @@ def test_of_a_transparent_value_the_bits_of_the_depth_count(color_type, depth):
 def test_transparency_of_two_bits_is_not_dropped_by_a_format_without_it(tmp_path):
     samples = rng.integers(0, 4, (8, 8, 1))
     (tmp_path / "a.png").write_bytes(write_png(samples, Kind(GRAY, 2, transparent=(3,))))
-    with pytest.raises(ValueError, match="JPEG holds no transparency"):
+    with pytest.raises(ValueError, match="JPEG cannot store transparency"):
         write_picture(tmp_path / "a.jpg", read_picture(tmp_path / "a.png"))
 
 
@@ -95,7 +95,7 @@ def test_a_wrong_checksum_of_what_is_not_pixels_is_a_warning(name, place, caplog
     data = write_png(SAMPLES, Kind(RGB, 8), **{place: chunk(name, b"\0\0\0\1\0\0\0\1\0")})
     data = with_wrong_checksum(data, name)
     np.testing.assert_array_equal(decode_picture(data, "a.png").image, SAMPLES)
-    message = f"a.png: CRC mismatch in its {name.decode()} chunk, which is left out."
+    message = f"a.png: CRC mismatch in its {name.decode()} chunk, which is skipped."
     assert caplog.messages == [message]
     np.testing.assert_array_equal(decode_image(data, "a.png"), SAMPLES)
     assert caplog.messages == [message] * 2
@@ -128,7 +128,7 @@ def test_one_damaged_text_does_not_take_the_other_along(caplog):
 def test_a_chunk_that_pillow_refuses_the_file_for_is_left_out(content, name, place, caplog):
     data = write_png(SAMPLES, Kind(RGB, 8), **{place: TEXT + chunk(name, content)})
     np.testing.assert_array_equal(decode_picture(data, "a.png").image, SAMPLES)
-    assert caplog.messages == [f"a.png: its {name.decode()} chunk is damaged or too long, and left out."]
+    assert caplog.messages == [f"a.png: its {name.decode()} chunk is damaged or too long, and is skipped."]
 
 
 @pytest.mark.parametrize("name", [b"IHDR", b"PLTE", b"tRNS"])
@@ -142,7 +142,7 @@ def test_a_wrong_checksum_of_what_the_pixels_need_is_refused(name):
 def test_a_proposed_palette_is_not_needed(caplog):
     data = write_png(SAMPLES, Kind(RGB, 8, palette=SAMPLES.reshape(-1, 3)))
     np.testing.assert_array_equal(decode_picture(with_wrong_checksum(data, b"PLTE"), "a.png").image, SAMPLES)
-    assert caplog.messages == ["a.png: CRC mismatch in its PLTE chunk, which is left out."]
+    assert caplog.messages == ["a.png: CRC mismatch in its PLTE chunk, which is skipped."]
 
 
 def test_a_wrong_checksum_of_pixels_that_are_whole_is_a_warning(caplog):

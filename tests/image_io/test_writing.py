@@ -165,7 +165,7 @@ def test_a_gif_of_many_colors_is_near(tmp_path, caplog):
     write_picture(tmp_path / "a.gif", Picture([image]))
     error = read_picture(tmp_path / "a.gif").image - image.astype(float)
     assert np.sqrt(np.mean(error**2)) < 8
-    assert "GIF holds 256 colors" in caplog.text
+    assert "GIF can store 256 colors" in caplog.text
 
 
 # === What a format can't hold ===
@@ -174,11 +174,11 @@ def test_a_gif_of_many_colors_is_near(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("name", "picture", "message"),
     [
-        ("a.jpg", Picture([KINDS["RGBA"]]), "JPEG holds no transparency"),
-        ("a.bmp", Picture([KINDS["LA"]]), "BMP holds no transparency"),
-        ("a.jpg", Picture(FRAMES, [1, 1, 1]), "JPEG holds one frame, and the picture has 3"),
-        ("a.tif", Picture(FRAMES, [1, 1, 1]), "TIFF holds one frame"),
-        ("a.webp", Picture([np.zeros((1, 16384), np.uint8)]), "WEBP holds 16383 pixels a side at most"),
+        ("a.jpg", Picture([KINDS["RGBA"]]), "JPEG cannot store transparency"),
+        ("a.bmp", Picture([KINDS["LA"]]), "BMP cannot store transparency"),
+        ("a.jpg", Picture(FRAMES, [1, 1, 1]), "JPEG can store one frame, and the picture has 3"),
+        ("a.tif", Picture(FRAMES, [1, 1, 1]), "TIFF can store one frame"),
+        ("a.webp", Picture([np.zeros((1, 16384), np.uint8)]), "WEBP can store 16383 pixels a side"),
         ("a.jpg", Picture([np.zeros((65501, 1), np.uint8)]), ".*the image has 1x65501"),
         ("a.psd", Picture([RGB]), "its suffix must be one of"),
     ],
@@ -209,21 +209,21 @@ def test_an_opaque_alpha_is_no_transparency(tmp_path, color):
         (
             "a.gif",
             Picture([GRAY], exif=exif(), icc=SRGB),
-            ["GIF cannot keep, and it is left out: EXIF, the ICC profile."],
+            ["GIF cannot store EXIF, the ICC profile."],
         ),
-        ("a.bmp", Picture([GRAY], icc=SRGB), ["BMP cannot keep, and it is left out: the ICC profile."]),
+        ("a.bmp", Picture([GRAY], icc=SRGB), ["BMP cannot store the ICC profile."]),
         (
             "a.gif",
             Picture([np.kron(np.arange(1024).reshape(32, 32)[..., None], [1, 2, 4, 1]).astype(np.uint8)]),
             [
-                "GIF holds 256 colors a frame (WebP or PNG keep all); "
+                "GIF can store 256 colors a frame (WebP or PNG keep all); "
                 "GIF's transparency is all or nothing (WebP or PNG keep it).",
             ],
         ),
         (
             "a.jpg",
             Picture([RGB], exif=exif(x010E="long " * 20000)),
-            ["JPEG cannot keep, and it is left out: EXIF, which is longer than JPEG holds."],
+            ["JPEG cannot store EXIF, which is longer than JPEG holds."],
         ),
         ("a.png", Picture(np.uint16(FRAMES) * 257, [1, 1, 1]), ["16 bits are rounded to 8."]),
         ("a.png", Picture([RGB], exif=exif(), icc=SRGB), []),

@@ -184,7 +184,7 @@ def test_several_images_for_one_file_are_refused(photos, tmp_path):
 
 def test_an_output_that_exists_is_refused_unless_told_to_overwrite(photos, tmp_path):
     write_image(tmp_path / "out.png", photo(12, 16))
-    with pytest.raises(ValueError, match=r"out\.png exists already.*--overwrite"):
+    with pytest.raises(ValueError, match=r"out\.png already exists.*--overwrite"):
         plan_files([photos / "a.png"], tmp_path / "out.png")
     assert plan_files([photos / "a.png"], tmp_path / "out.png", overwrite=True)
 
@@ -197,7 +197,7 @@ def test_a_source_is_never_overwritten(photos):
 
 @pytest.mark.parametrize(
     ("inputs", "message"),
-    [(["gone.png"], r"gone\.png does not exist"), (["empty"], "empty holds no file with a suffix of")],
+    [(["gone.png"], r"gone\.png does not exist"), (["empty"], "empty has no file with a suffix of")],
 )
 def test_an_input_without_an_image_is_refused(tmp_path, inputs, message):
     (tmp_path / "empty").mkdir()
@@ -424,9 +424,9 @@ def test_a_turned_photograph_stands_upright(model, folder):
 @pytest.mark.parametrize(
     ("source", "target", "message"),
     [
-        (picture(4), "b.jpg", "JPEG holds no transparency"),
-        (picture(3, frames=3), "b.jpg", "JPEG holds one frame"),
-        (Picture([np.zeros((1, 8192), np.uint8)]), "b.webp", "WEBP holds 16383 pixels a side"),
+        (picture(4), "b.jpg", "JPEG cannot store transparency"),
+        (picture(3, frames=3), "b.jpg", "JPEG can store one frame"),
+        (Picture([np.zeros((1, 8192), np.uint8)]), "b.webp", "WEBP can store 16383 pixels a side"),
     ],
 )
 def test_what_the_target_cannot_hold_is_refused_before_the_work(model, folder, source, target, message):

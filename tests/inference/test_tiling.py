@@ -95,9 +95,9 @@ def test_there_are_no_more_windows_than_needed():
 @pytest.mark.parametrize(
     ("size", "halo", "message"),
     [
-        ((39, 60), 10, "images of 50x40 pixels, and takes no smaller image. Received: 60x39."),
-        ((40, 49), 10, "takes no smaller image. Received: 49x40."),
-        ((41, 50), 20, "takes none of another size. Received: 50x41."),
+        ((39, 60), 10, "images of 50x40 pixels and cannot take a smaller image. Received: 60x39."),
+        ((40, 49), 10, "cannot take a smaller image. Received: 49x40."),
+        ((41, 50), 20, "cannot take another size. Received: 50x41."),
     ],
 )
 def test_an_image_that_windows_cannot_cover_is_refused(size, halo, message):

@@ -223,7 +223,7 @@ def test_what_cannot_be_done_is_said_before(tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"not a video" * 100)
     with pytest.raises(ValueError, match=r"bad\.mp4 cannot be upscaled"):
         upscale_video(tmp_path / "bad.mp4", tmp_path / "out.mp4", MODEL, runtime="ncnn")
-    with pytest.raises(ValueError, match="exists already"):
+    with pytest.raises(ValueError, match="already exists"):
         upscale_video(source, source, MODEL)
 
 

@@ -388,7 +388,7 @@ def test_a_file_is_replaced_only_when_asked(tmp_path):
     path = tmp_path / "x.pt"
     path.write_text("precious")
     model = EDSR(2, 1, 4, 1.0)
-    with pytest.raises(CheckpointError, match="exists already"):
+    with pytest.raises(CheckpointError, match="already exists"):
         save_torch(model, path)
     assert path.read_text() == "precious"
     save_torch(model, path, overwrite=True)

@@ -106,7 +106,7 @@ def test_one_param_is_one_scale(tmp_path):
 
 
 def refusal(path):
-    with pytest.raises(ValueError, match="is no model of ncnn that keras_edsr can load") as raised:
+    with pytest.raises(ValueError, match="is not an ncnn model that keras_edsr can load") as raised:
         read_ncnn(path)
     assert "\n" not in str(raised.value)
     return str(raised.value)

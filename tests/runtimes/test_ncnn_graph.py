@@ -68,5 +68,5 @@ def test_every_layer_of_ours_is_one_of_ncnn():
 )
 def test_what_is_damaged_is_refused(damage):
     graph = small()
-    with pytest.raises(ValueError, match="no EDSR or MDSR for ncnn"):
+    with pytest.raises(ValueError, match="not an EDSR or MDSR for ncnn"):
         read_graph(*damage(graph.param(), graph.weights()))
