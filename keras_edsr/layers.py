@@ -1,4 +1,4 @@
-"""The three layers that EDSR and MDSR are made of."""
+"""The three layers of EDSR and MDSR."""
 
 import math
 
@@ -12,11 +12,11 @@ from .network.graph import stages
 
 
 def convolution(filters, in_channels, kernel_size=3, **kwargs):
-    """A zero-padded convolution, initialized as the official code's.
+    """Returns a zero-padded convolution, initialized as in the official code.
 
     Torch7 and PyTorch draw kernel and bias from U(-1/sqrt(fan_in), 1/sqrt(fan_in)). Keras' default, Glorot uniform
-    with a zero bias, is 1.7 times as large for equal channels in and out; without batch normalization that error
-    multiplies through 16 to 80 blocks, and the first steps at learning rate 1e-4 start far from the published ones.
+    with a zero bias, is 1.7 times as large for equal channels in and out. Without batch normalization that factor
+    multiplies through 16 to 80 blocks, and the first steps at learning rate 1e-4 are far from the published ones.
 
     Args:
         filters: Integer, channels of the output.
@@ -41,9 +41,9 @@ class MeanShift(layers.Layer):
 
     `y = x + sign * mean`
 
-    It stands before the first convolution and after the last one. It is never folded into a bias: zero padding must
-    come after the mean is taken off, or border pixels see black where the official code shows them the mean color.
-    Always float32, whatever the global policy: in bfloat16 the values 128..255 are a whole gray level apart.
+    Models have one before the first convolution and one after the last. It is not folded into a bias, because zero
+    padding must follow the subtraction: otherwise border pixels would see black instead of the mean color. Its dtype
+    is float32 under every global policy, because in bfloat16 the values 128..255 are a whole gray level apart.
 
     Args:
         mean: Sequence of floats, one per channel, in the units of the image (0..255). Defaults to DIV2K's mean RGB.
@@ -53,7 +53,12 @@ class MeanShift(layers.Layer):
     Output shape: the same, float32.
 
     Raises:
-        ValueError: `sign` is neither -1 nor 1, or the input has other channels than `mean`.
+        ValueError: If `sign` is neither -1 nor 1, or the input has other channels than `mean`.
+
+    Examples:
+        >>> import numpy as np
+        >>> MeanShift(mean=(100, 110, 120))(np.full((1, 1, 1, 3), 128.0)).numpy()
+        array([[[[28., 18.,  8.]]]], dtype=float32)
 
     Reference: [Lim et al., 2017](https://arxiv.org/abs/1707.02921), section 4.2.
     """
@@ -87,7 +92,7 @@ class MeanShift(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_edsr")
 class ScaledResBlock(layers.Layer):
-    """Residual block without batch normalization, its branch scaled before the sum.
+    """Residual block without batch normalization, with its branch scaled before the sum.
 
     `y = x + residual_scaling * conv(relu(conv(x)))`
 
@@ -98,6 +103,15 @@ class ScaledResBlock(layers.Layer):
 
     Input shape: `(batch, height, width, filters)`.
     Output shape: the same.
+
+    Examples:
+        >>> import numpy as np
+        >>> block = ScaledResBlock(1, residual_scaling=0.1)
+        >>> block.build((None, 2, 2, 1))
+        >>> block.set_weights([np.ones((3, 3, 1, 1)), np.zeros(1)] * 2)  # each convolution sums 3x3 pixels
+        >>> block(np.ones((1, 2, 2, 1))).numpy().round(3)[0, :, :, 0]  # 1 + 0.1 * (4 + 4 + 4 + 4)
+        array([[2.6, 2.6],
+               [2.6, 2.6]], dtype=float32)
 
     Reference: [Lim et al., 2017](https://arxiv.org/abs/1707.02921), section 3.2.
     """
@@ -125,8 +139,8 @@ class ScaledResBlock(layers.Layer):
         residual = self.conv_2(self.conv_1(inputs))
         if self.residual_scaling != 1:
             residual = residual * self.residual_scaling
-        # Between convolution and sum, so that TensorFlow does not fuse them: oneDNN's kernel of both keeps pointers
-        # from call to call (seen in 2.21); with requests at once a server crashes, or could mix their pixels.
+        # This keeps TensorFlow from fusing convolution and sum: oneDNN's kernel of both keeps pointers between calls
+        # (in 2.21), so that parallel requests crash a server, or could mix their pixels.
         return inputs + tf.ensure_shape(residual, inputs.shape)
 
     def compute_output_shape(self, input_shape):
@@ -143,10 +157,10 @@ class ScaledResBlock(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="keras_edsr")
 class SubpixelUpsample(layers.Layer):
-    """Sub-pixel upsampling: a convolution makes the new pixels as channels, depth_to_space lays them out.
+    """Sub-pixel upsampling: a convolution makes the new pixels as channels, and depth_to_space arranges them.
 
-    Scales 2 and 3 are one stage; 4 is two stages of 2, 8 is three. No activation.
-    The channels are in TensorFlow's order, sub-pixel position first, not in PixelShuffle's.
+    Scales 2 and 3 have one stage, 4 has two stages of 2, and 8 has three. There is no activation. The channels are in
+    TensorFlow's order, with the sub-pixel position first, which differs from that of PyTorch's PixelShuffle.
 
     Args:
         scale: Integer, 2, 3, 4 or 8.
@@ -157,7 +171,16 @@ class SubpixelUpsample(layers.Layer):
     Output shape: `(batch, scale * height, scale * width, filters)`.
 
     Raises:
-        ValueError: `scale` is none of the four.
+        ValueError: If `scale` is not one of the four.
+
+    Examples:
+        >>> import numpy as np
+        >>> upsample = SubpixelUpsample(scale=2, filters=1, kernel_size=1)
+        >>> upsample.build((None, None, None, 1))
+        >>> upsample.set_weights([np.array([[[[1.0, 2.0, 3.0, 4.0]]]]), np.zeros(4)])
+        >>> upsample(np.array([[[[1.0], [10.0]]]])).numpy()[0, :, :, 0]
+        array([[ 1.,  2., 10., 20.],
+               [ 3.,  4., 30., 40.]], dtype=float32)
 
     Reference: [Shi et al., 2016](https://arxiv.org/abs/1609.05158), section 3;
     [Lim et al., 2017](https://arxiv.org/abs/1707.02921), figure 3.

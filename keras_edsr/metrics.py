@@ -52,29 +52,36 @@ class _ImageQuality(keras.metrics.Mean):
         return {**config, "crop_border": self.crop_border, "y_channel": self.y_channel}
 
     def _prepare(self, images):
-        images = ops.cast(images, "float32")  # whatever the policy: bfloat16 has 8 bits
+        images = ops.cast(images, "float32")  # under every policy, because bfloat16 has 8 bits
         images = _crop(images, self.crop_border, self.smallest)
         return _luma(images) if self.y_channel else images
 
 
 @keras.saving.register_keras_serializable(package="keras_edsr")
 class PSNR(_ImageQuality):
-    """Peak signal-to-noise ratio in dB, of each image, and the mean over images.
+    """Mean over images of the peak signal-to-noise ratio in dB.
 
-    `PSNR = 10 log10(255^2 / MSE)`, the error's mean taken over all pixels and channels of an image.
+    `PSNR = 10 log10(255^2 / MSE)`, with the mean error over all pixels and channels of an image.
 
-    Nothing is clipped or rounded: a float image scores some hundredths of a dB off its 8-bit file.
-    Two equal images count as 100 dB, not infinity, which would drown the mean.
+    The metric neither clips nor rounds: the score of a float image differs from that of its 8-bit file by some
+    hundredths of a dB. Two equal images have 100 dB instead of infinity, which no mean could include.
 
     Args:
-        crop_border: Integer, pixels left out along each side: the scale for the benchmarks, the
-            scale + 6 for DIV2K. Defaults to 0.
+        crop_border: Integer, pixels to exclude along each side: the scale for the benchmarks, scale + 6 for DIV2K.
+            Defaults to 0.
         y_channel: Boolean, whether to compare BT.601's luma of RGB images. One-channel images are
-            used as they are. Defaults to `False`.
+            used unchanged. Defaults to `False`.
         name: String. Defaults to `"psnr"`.
         **kwargs: `dtype` of the sums, float32 by default.
 
     Input shape: two of `(batch, height, width, channels)`, in 0..255.
+
+    Examples:
+        >>> import numpy as np
+        >>> metric = PSNR()
+        >>> metric.update_state(np.zeros((1, 4, 4, 3)), np.ones((1, 4, 4, 3)))  # an error of 1 gray level
+        >>> round(float(metric.result()), 2)
+        48.13
 
     Example:
 
@@ -87,7 +94,7 @@ class PSNR(_ImageQuality):
         super().__init__(crop_border, y_channel, name, **kwargs)
 
     def measure(self, y_true, y_pred):
-        """PSNR of each image: two float32 tensors `(b, h, w, c)` to `(b,)`."""
+        """Returns the PSNR of each image: two float32 tensors `(b, h, w, c)` to `(b,)`."""
         error = ops.mean(ops.square(y_true - y_pred), axis=(1, 2, 3))
         error = ops.maximum(error, PEAK**2 / 10 ** (MAX_PSNR / 10))
         return ops.log(PEAK**2 / error) * (10 / math.log(10))
@@ -95,19 +102,19 @@ class PSNR(_ImageQuality):
 
 @keras.saving.register_keras_serializable(package="keras_edsr")
 class SSIM(_ImageQuality):
-    """Structural similarity, of each image, and the mean over images.
+    """Mean over images of the structural similarity.
 
-    As in Wang et al.: a Gaussian window of 11x11, sigma 1.5, only where it lies wholly within the
-    image; K1 = 0.01, K2 = 0.03, L = 255. Channels are compared one by one and averaged, which is
-    not what MATLAB did with RGB for the paper's DIV2K column (facts §9.4).
+    The definition is that of Wang et al.: a Gaussian window of 11x11 with sigma 1.5, where it lies within the image;
+    K1 = 0.01, K2 = 0.03, L = 255. Channels are compared separately and averaged. The paper's DIV2K column differs: its
+    MATLAB script passed RGB images to `ssim`, which treated them as volumes.
 
-    Nothing is clipped or rounded.
+    The metric neither clips nor rounds.
 
     Args:
-        crop_border: Integer, pixels left out along each side: the scale for the benchmarks, the
-            scale + 6 for DIV2K. Defaults to 0.
+        crop_border: Integer, pixels to exclude along each side: the scale for the benchmarks, scale + 6 for DIV2K.
+            Defaults to 0.
         y_channel: Boolean, whether to compare BT.601's luma of RGB images. One-channel images are
-            used as they are. Defaults to `False`.
+            used unchanged. Defaults to `False`.
         name: String. Defaults to `"ssim"`.
         **kwargs: `dtype` of the sums, float32 by default.
 
@@ -123,7 +130,7 @@ class SSIM(_ImageQuality):
         super().__init__(crop_border, y_channel, name, **kwargs)
 
     def measure(self, y_true, y_pred):
-        """SSIM of each image: two float32 tensors `(b, h, w, c)` to `(b,)`."""
+        """Returns the SSIM of each image: two float32 tensors `(b, h, w, c)` to `(b,)`."""
         # A variance is a difference of squares, and float32 has 24 bits for both: around the middle
         # of the range the squares are four times smaller.
         x, y = y_true - PEAK / 2, y_pred - PEAK / 2

@@ -22,11 +22,11 @@ _log = logging.getLogger("keras_edsr")
 
 
 def read(path: Path) -> tuple[Network, Arrays]:
-    """Reads a checkpoint of PyTorch or a .keras file of this package; the suffix tells.
+    """Reads a checkpoint of PyTorch or a .keras file of this package, by the suffix.
 
     Raises:
         ForeignModelError: If it is a .keras file with another model.
-        ValueError: If it cannot be read; one line that names it.
+        ValueError: If it cannot be read. The message has one line and names it.
     """
     return read_torch(path) if path.suffix in SUFFIXES else read_keras(path)
 
@@ -34,15 +34,15 @@ def read(path: Path) -> tuple[Network, Arrays]:
 def read_torch(
     path: str | os.PathLike, layout: str | None = None, residual_scaling: float | None = None
 ) -> tuple[Network, Arrays]:
-    """Reads a PyTorch checkpoint, and logs what was concluded about it.
+    """Reads a PyTorch checkpoint, and logs conclusions about it.
 
     Args:
         path: Path of the file.
-        layout: One of `LAYOUTS`, or None to find it out.
+        layout: One of `LAYOUTS`, or None to detect it.
         residual_scaling: Factor on a block's branch, or None for the published one.
 
     Raises:
-        CheckpointError: If the file is refused; one line that names it.
+        CheckpointError: If the file is rejected. The message has one line and names it.
     """
     path = Path(path)
     with naming(path):
@@ -62,18 +62,18 @@ def write_torch(
     *,
     overwrite: bool = False,
 ) -> None:
-    """Writes weights as a PyTorch checkpoint, whole or not at all.
+    """Writes weights as a PyTorch checkpoint, by an atomic write.
 
     Args:
         path: Path of the file, ending in .pt, .pth or .safetensors.
-        network: What they are the weights of.
+        network: The network of the weights.
         arrays: The weights by their Keras paths.
         layout: "edsr-pytorch", with the mean in it, or "basicsr", but for .safetensors under the key `params`.
-        overwrite: Whether a file that is already there may be replaced.
+        overwrite: Boolean, whether an existing file may be replaced.
 
     Raises:
-        CheckpointError: If the layout has no place for the network, or the file is there already or cannot be written;
-            one line that names it.
+        CheckpointError: If the layout cannot express the network, or the file exists or cannot be written. The message
+            has one line and names it.
     """
     path = Path(path)
     if layout not in WRITABLE:
@@ -99,7 +99,7 @@ def write_torch(
         raise CheckpointError(f"Cannot write {path}: {reason(error)}.") from error
     if network.residual_scaling != default_residual_scaling(network.family, network.filters):
         _log.warning(
-            "%s does not hold residual_scaling=%s: give it to whatever reads the file (res_scale in PyTorch).",
+            "%s does not store residual_scaling=%s: pass it when you load the file (res_scale in PyTorch).",
             path.name,
             network.residual_scaling,
         )

@@ -25,8 +25,8 @@ def read_keras(path: Path) -> tuple[Network, Arrays]:
     """Reads the config and the weights of a .keras file.
 
     Raises:
-        ForeignModelError: If it holds a model of another kind; one line that names the file.
-        ValueError: If it cannot be read; one line that names the file.
+        ForeignModelError: If it holds a model of another kind. The message has one line and names the file.
+        ValueError: If it cannot be read. The message has one line and names the file.
     """
     import h5py  # here: presets do without it
 

@@ -36,7 +36,7 @@ def check_layout(network: Network, layout: str) -> None:
     """Makes sure that a layout has a place for a network; for the mean, see `means`.
 
     Raises:
-        CheckpointError: It does not; half a line.
+        CheckpointError: If it does not. The message is half a line.
     """
     if network.family == "MDSR" and layout == "basicsr":
         raise CheckpointError("BasicSR has no MDSR; use the layout edsr-pytorch")

@@ -28,7 +28,7 @@ def to_arrays(
         value_range: 255, or 1 when the tensors are for images in 0..1.
 
     Raises:
-        CheckpointError: A weight is NaN, infinite, or too large for float32.
+        CheckpointError: If a weight is NaN, infinite, or too large for float32.
     """
     arrays = {}
     for name, convolution in convolutions(network, layout).items():

@@ -1,18 +1,21 @@
-"""EDSR and MDSR in 8 bits: the graph, the ranges of what is in it, and the images to find them by.
+"""EDSR and MDSR in 8 bits: the graph, the ranges of its tensors, and the images that determine them.
 
-TensorFlow's converter can calibrate by itself. Then each sum and each mean is rounded once more than it has to be, and
-the least and the largest value ever seen are the ends of a range. Here the ranges are in the graph, as fake
-quantization, which the converter takes as it is:
+TensorFlow's converter can calibrate by itself. It then rounds each sum and each mean once more than necessary, and uses
+the smallest and the largest value as the ends of a range. Here the graph contains the ranges as fake quantization,
+which the converter uses unchanged:
 
-* the result is 0..255 in steps of 1: one rounding, which is the clip as well;
-* the mean comes off in steps of 1, too. It is no whole number, and not the same for all channels; so a whole number is
-  subtracted, and the rest comes from a further channel of the input, which is white but for the padding;
-* a range is that with the least error. It leaves out what is rare where that makes the steps finer for all the rest;
-  not before the global skip, for what is cut off there goes straight to the result: a bright sky becomes a dull one;
-* one range serves all channels of a tensor, and one channel carries the brightness, ten times as wide as the others. So
-  the trunk's channels are brought closer together before.
+* The result is 0..255 in steps of 1: one rounding, which also clips.
+* The mean is subtracted in steps of 1, too. It is not an integer and differs between channels. An integer is therefore
+  subtracted, and the rest comes from an additional input channel, which is white except for the padding.
+* A range is the one with the smallest error. It excludes rare values if that makes the steps finer for all others.
+Before
+  the global skip it excludes none, because a clipped value there reaches the result: a bright sky would become dull.
+* One range serves all channels of a tensor, and one channel carries the brightness, ten times as wide as the others.
+The
+  trunk's channels are therefore equalized before.
 
-Of 37.59 dB on Set5, edsr_compact_x2 loses 0.11 dB so (calibrated on Kodak's 24), and without the last two 0.38 dB.
+With this, edsr_compact_x2 loses 0.11 dB of its 37.59 dB on Set5 (calibrated on Kodak's 24); without the last two steps
+it loses 0.38 dB.
 """
 
 import os

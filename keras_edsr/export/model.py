@@ -13,7 +13,7 @@ def network_of(model: keras.Model) -> tuple[Network, Arrays]:
     """Returns the network of a model and its weights.
 
     Raises:
-        ValueError: If it is not an EDSR, an MDSR or a branch of one; one line.
+        ValueError: If it is not an EDSR, an MDSR or a branch of one. The message has one line.
     """
     if not isinstance(model, NetworkModel):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""An ONNX file: made from the weights, layer by layer, so that nothing is in it that EDSR and MDSR don't have."""
+"""Writes ONNX files from the weights, layer by layer, so that they contain only the operations of EDSR and MDSR."""
 
 import os
 from pathlib import Path

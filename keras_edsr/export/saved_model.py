@@ -50,32 +50,33 @@ def export_saved_model(
       clipped nor rounded;
     * `upscale_uint8`: `images` and `sr` are uint8, and equal what `upscale` makes, to the bit;
     * `upscale_bytes`: `image_bytes`, a vector of PNG or JPEG files of any sizes, to `sr_bytes`, PNG files, and
-      `status`, for each "ok" or what is wrong with it; then its PNG is empty, and the others come all the same. 8 bits,
-      no alpha and no metadata are kept, and EXIF does not turn the image. Gray and RGB models have it.
+      `status`, "ok" or a fault for each. The PNG of a faulty image is empty, and the others are unaffected. Results
+      have 8 bits, no alpha and no metadata, and EXIF does not rotate them. Gray and RGB models have this signature.
 
     An MDSR has each of them for each scale, `x2_float`, `x2_upscale_uint8`, `x2_upscale_bytes`, …, which compute only
     that scale's branch; the three names above are the first scale of the model.
 
-    TensorFlow alone runs it. `assets.extra` has warm-up requests for TensorFlow Serving, and `keras_edsr.json`, by
-    which `upscale` knows the tiles it needs.
+    It needs TensorFlow only. `assets.extra` has warm-up requests for TensorFlow Serving, and `keras_edsr.json`, from
+    which `upscale` reads the size of tiles.
 
     Args:
         model: An `EDSR`, an `MDSR` or a branch of one.
-        path: Path of the folder that holds the versions; made if it is missing.
-        version: Integer, the version's number; TensorFlow Serving takes the highest.
-        self_ensemble: Whether every signature averages the eight flips and rotations ("EDSR+"), in eight times as long.
-        uint8_output: Whether the float signature, too, gives whole gray levels, as uint8: a quarter of the bytes.
-        max_pixels: The most LR pixels of one request, all images counted together; more are refused, encoded images
-            before they are decoded. Where the server batches, what it puts together counts as one request. None for as
-            many as take 4 GB at the largest scale.
-        overwrite: Whether this version may be replaced if it is there.
+        path: Path of the folder for the versions; made if it is missing.
+        version: Integer, the version's number; TensorFlow Serving loads the highest.
+        self_ensemble: Boolean, whether signatures average the eight flips and rotations ("EDSR+"), in eight times as
+            long.
+        uint8_output: Boolean, whether the float signature also returns uint8: a quarter of the bytes.
+        max_pixels: The largest number of LR pixels of one request, all images together. Larger requests fail, with
+            encoded images before decoding. A batch of the server counts as one request. Defaults to as many as need
+            4 GB at the largest scale.
+        overwrite: Boolean, whether an existing version may be replaced.
 
     Returns:
         The path of the version.
 
     Raises:
-        ValueError: If an argument is not as above, the target exists or cannot be written, or what was written differs
-            from the model; one line. Nothing is left then.
+        ValueError: If an argument is not valid, the target exists or cannot be written, or the export differs from the
+            model. The message has one line, and no file is left.
     """
     _check_count("version", version)
     runtime = open_runtime(model, "tensorflow", "cpu")

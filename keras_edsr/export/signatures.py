@@ -168,11 +168,11 @@ def _upscale_each(image_bytes, run: _Network, channels, max_pixels):
 
 
 def _read(data, left, channels):
-    """Returns the number of pixels, -1 if it is no image, and the image, which is empty if it has more than `left`.
+    """Returns the number of pixels, or -1 for an invalid image, and the image, which is empty above `left` pixels.
 
-    TensorFlow's decoders raise, which would fail the whole request, and no operation tells beforehand whether one will.
-    `ignore_errors` of tf.data does just that: the damaged image is left out, and what is put behind it is taken.
-    The size is read from the header first, for a file of some kilobytes may unfold to gigabytes.
+    An error of TensorFlow's decoders would fail the whole request, and no operation predicts it. `ignore_errors` of
+    tf.data solves this: it drops a damaged image, and the placeholder after it is used. The header's size is checked
+    first, because a file of some kilobytes may decompress to gigabytes.
     """
 
     def decode(data, left):
@@ -194,7 +194,7 @@ def _is_png(data):
 
 
 def _count_pixels(data):
-    """Reads the header; raises InvalidArgumentError where there is none of these two."""
+    """Reads the header; raises InvalidArgumentError for other formats."""
     known = _is_png(data) | (tf.strings.substr(data, 0, len(_JPEG)) == _JPEG)
     with tf.control_dependencies([tf.debugging.Assert(known, [UNREADABLE])]):
         size = tf.cond(_is_png(data), lambda: _png_size(data), lambda: _jpeg_size(data))
@@ -202,7 +202,7 @@ def _count_pixels(data):
 
 
 def _png_size(data):
-    """Of the header, IHDR: width and height, each of four bytes, the highest first."""
+    """Returns width times height from the header, IHDR: four bytes each, big-endian."""
     digits = tf.io.decode_raw(tf.strings.substr(data, 16, 8), tf.uint8)
     return tf.reduce_sum(tf.cast(tf.reshape(digits, [2, 4]), tf.int64) * [1 << 24, 1 << 16, 1 << 8, 1], axis=1)
 

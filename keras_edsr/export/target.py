@@ -9,16 +9,16 @@ from ..files import atomic_path, reason
 
 
 def check_target(target: Path, overwrite: bool, is_ours: Callable[[Path], bool] | None = None) -> None:
-    """Finds out, before the work, whether a target can be written.
+    """Checks, before the work, that a target can be written.
 
     Args:
         target: Path of the file or folder.
-        overwrite: Whether one that exists may be replaced.
-        is_ours: Function that says of an existing folder whether it is such an export; None where a file is written.
-            Other folders are never replaced.
+        overwrite: Boolean, whether an existing target may be replaced.
+        is_ours: Function that returns whether an existing folder is such an export; None for a file. Other folders are
+            never replaced.
 
     Raises:
-        ValueError: If it can't. The message has one line and names it.
+        ValueError: If it cannot. The message has one line and names it.
     """
     try:
         os.fspath(target).encode()
@@ -30,32 +30,32 @@ def check_target(target: Path, overwrite: bool, is_ours: Callable[[Path], bool] 
         if not overwrite:
             raise ValueError(f"Cannot write {target}: it already exists; pass `overwrite` to replace it.")
         if target.is_dir() and (is_ours is None or not is_ours(target)):
-            raise ValueError(f"Cannot write {target}: it is a folder that holds something else.")
+            raise ValueError(f"Cannot write {target}: it is a folder with other files.")
     parent = target.parent
     if not parent.is_dir():
         raise ValueError(f"Cannot write {target}: there is no folder {parent}.")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise ValueError(f"Cannot write {target}: its folder may not be written to.")
+        raise ValueError(f"Cannot write {target}: its folder is not writable.")
 
 
 @contextlib.contextmanager
 def whole_target(
     target: Path, overwrite: bool = False, is_ours: Callable[[Path], bool] | None = None
 ) -> Iterator[Path]:
-    """Gives a path beside `target` to write a file or a folder at, which becomes `target` when the block ends.
+    """Yields a path for a file or a folder, which becomes `target` when the block ends.
 
-    If the block raises, nothing is left, and what was there before stays. Verify inside the block.
+    If the block raises, the new file is deleted, and an existing target stays. Verify inside the block.
 
     Args:
-        target: As `check_target` takes.
-        overwrite: As `check_target` takes.
-        is_ours: As `check_target` takes.
+        target: As `check_target` takes it.
+        overwrite: As `check_target` takes it.
+        is_ours: As `check_target` takes it.
 
     Yields:
-        A hidden path with the target's suffix, at which there is nothing.
+        A hidden path with the target's suffix, at which nothing exists.
 
     Raises:
-        ValueError: If it can't be written. The message has one line and names it.
+        ValueError: If it cannot be written. The message has one line and names it.
     """
     check_target(target, overwrite, is_ours)
     try:

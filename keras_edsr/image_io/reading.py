@@ -145,7 +145,7 @@ def read_size(data: bytes | BinaryIO, name: str | os.PathLike) -> tuple[int, int
         name: Name for errors.
 
     Raises:
-        ValueError: If the data do not begin as an image; one line that names it.
+        ValueError: If the data do not begin as an image. The message has one line and names it.
     """
     with naming(name), quiet(NO_LIMIT), opened_header(data) as image:
         return image.height, image.width
@@ -159,7 +159,8 @@ def suffix_of(data: bytes | BinaryIO, name: str | os.PathLike) -> str:
         name: Name for errors.
 
     Raises:
-        ValueError: If the data do not begin as an image, or their format is not written; one line that names it.
+        ValueError: If the data do not begin as an image, or their format is not written. The message has one line and
+            names it.
     """
     with naming(name), quiet(NO_LIMIT), opened_header(data) as image:
         kind = {"MPO": "JPEG", "DIB": "BMP"}.get(image.stored.format or "", image.stored.format)

@@ -43,7 +43,7 @@ def describe(model: str | os.PathLike) -> dict[str, Any]:
         if about["path"] is None:
             about["notes"] = [f"The weights are not on this machine. {how_to_get(preset)}"]
     elif preset is not None:
-        network, _ = presets.read(model)  # with its weights: what is told is there
+        network, _ = presets.read(model)  # reads the weights, too, to check that they exist
         about = describe_preset(model) | _of_network(network) | {"format": "preset"}
     else:
         about = {"path": str(path)} | _of_file(path)

@@ -67,7 +67,7 @@ def _folder(folder: Path) -> dict[str, Any]:
             "name": folder.name,
             **facts(network),
             "source": about.get("source"),
-            "license": about.get("license", about.get("licence")),
+            "license": about.get("license", about.get("licence")),  # codespell:ignore
             "psnr": _check_psnr(about.get("psnr")),
             "psnr_is": "measured" if about.get("psnr") else None,
             "path": str(folder),

@@ -64,23 +64,23 @@ class NetworkModel(keras.Model):
 
         Args:
             name_or_folder: String, a name that `keras-edsr info` lists, such as "edsr_baseline_x2"; or the path of a
-                folder that `save_to_preset` wrote. Published weights are looked for in `$KERAS_EDSR_WEIGHTS`, or
-                without that in the cache, under every name they are known by, and downloaded there if need be.
+                folder that `save_to_preset` wrote. The method searches `$KERAS_EDSR_WEIGHTS`, or by default the
+                cache, for published weights under all their names, and downloads them there if necessary.
 
         Raises:
-            ValueError: There is no such preset, it is of another class, damaged, or not to be had.
-            OSError: It could not be downloaded.
+            ValueError: If there is no such preset, or it is of another class, damaged, or not available.
+            OSError: If it cannot be downloaded.
         """
         return cls.from_network(*presets.read(name_or_folder, cls.__name__))
 
     def save_to_preset(self, folder, overwrite=False):
-        """Writes the model to a folder, config.json and weights, for `from_preset`; the optimizer's state stays out.
+        """Writes the model to a folder, config.json and weights, for `from_preset`, without the optimizer's state.
 
         Args:
             folder: Path of the folder; made if it is missing.
-            overwrite: Boolean, whether the preset that is in the folder already may be replaced.
+            overwrite: Boolean, whether an existing preset in the folder may be replaced.
 
         Raises:
-            ValueError: The folder holds a preset already, or cannot be written.
+            ValueError: If the folder already has a preset, or cannot be written.
         """
         presets.write(folder, self.network, self.get_arrays(), overwrite=overwrite)

@@ -23,11 +23,11 @@ def build(network: Network, arrays: Arrays) -> EDSR | MDSR | MDSRBranch:
 
 
 def load_model(model: str | os.PathLike) -> keras.Model:
-    """Loads a model by whatever names one: a preset, or the path of a .keras, .pt, .pth or .safetensors file.
+    """Loads a model from a preset or a .keras, .pt, .pth or .safetensors file.
 
     Raises:
-        ValueError: There is no such preset or file, it is damaged, or not to be had; one line.
-        OSError: It could not be downloaded; one line.
+        ValueError: If there is no such preset or file, or it is damaged or not available. The message has one line.
+        OSError: If it cannot be downloaded. The message has one line.
     """
     try:
         return build(*presets.read_model(model))
@@ -45,24 +45,24 @@ def load_torch(
     """Makes a Keras model of an EDSR's or MDSR's PyTorch weights.
 
     Reads zip and older files of torch.save and .safetensors, with the names of EDSR-PyTorch, torchSR, BasicSR and
-    super-image, inside the usual dicts and behind the usual prefixes. Nothing in the file is run. Every tensor is used
-    exactly once, or the file is refused. What was concluded is logged to "keras_edsr".
+    super-image, inside the usual dicts and behind the usual prefixes. The function does not run code in the file. It
+    uses every tensor exactly once, or rejects the file, and logs its conclusions to "keras_edsr".
 
     Args:
         path: Path of the file.
-        layout: "edsr-pytorch" (torchSR's too), "basicsr" or "super-image"; by default it is found out. super-image has
-            the names of EDSR-PyTorch but runs on 0..1 without the mean: it is known by its file's name
-            (`pytorch_model_2x.pt`) or the config.json beside it. A file of another name needs `layout="super-image"`.
-        residual_scaling: Factor on a block's branch, which no file holds. Defaults to what was published: 0.1 for EDSR
-            from 256 filters on, else 1.
+        layout: "edsr-pytorch" (torchSR's too), "basicsr" or "super-image"; detected by default. super-image has the
+            names of EDSR-PyTorch but runs on 0..1 without the mean: the file's name (`pytorch_model_2x.pt`) or the
+            config.json beside it identifies it. A file of another name needs `layout="super-image"`.
+        residual_scaling: Factor on a block's branch, which files do not contain. Defaults to the published value: 0.1
+            for EDSR with 256 filters or more, otherwise 1.
         dtype: Dtype policy of the model, as in `EDSR`.
 
     Returns:
         The model, for images in 0..255.
 
     Raises:
-        CheckpointError: A ValueError: the file cannot be read or is not to be trusted, is no EDSR or MDSR, or has
-            tensors too many, too few or of the wrong shape; one line that says which and what would fit.
+        CheckpointError: If the file cannot be read or is not safe, is not an EDSR or MDSR, or has too many tensors, too
+            few, or wrong shapes. It is a ValueError. The message has one line, with what would match.
 
     Example:
 
@@ -76,7 +76,7 @@ def load_torch(
 
 
 def save_torch(model, path: str | os.PathLike, *, layout: str = "edsr-pytorch", overwrite: bool = False) -> None:
-    """Writes a model's weights as a PyTorch file, whole or not at all.
+    """Writes a model's weights as a PyTorch file, by an atomic write.
 
     `torch.load(path, weights_only=True)` reads it, or `safetensors.torch.load_file`, and `load_torch` gives the same
     weights to the bit.
@@ -86,11 +86,11 @@ def save_torch(model, path: str | os.PathLike, *, layout: str = "edsr-pytorch", 
         path: Path of the file, ending in .pt, .pth or .safetensors.
         layout: "edsr-pytorch", a bare state dict with the mean in it, or "basicsr", under the key `params`, for EDSR
             with the mean of DIV2K.
-        overwrite: Whether a file that is already there may be replaced.
+        overwrite: Boolean, whether an existing file may be replaced.
 
     Raises:
-        CheckpointError: A ValueError: the layout has no place for this model, the file is there already or cannot be
-            written; one line.
+        CheckpointError: If the layout cannot express this model, or the file exists or cannot be written. It is a
+            ValueError. The message has one line.
     """
     if not isinstance(model, NetworkModel):
         raise checkpoints.CheckpointError(
@@ -107,12 +107,12 @@ def load_keras(path: str | os.PathLike) -> keras.Model:
     """Loads a .keras file, of this package or not.
 
     Raises:
-        ValueError: It cannot be read; one line that names it.
+        ValueError: If it cannot be read. The message has one line and names it.
     """
     path = Path(path)
     if path.suffix != ".keras":
         raise ValueError(f"A model must be a .keras file or a preset. Received: {path}. {presets.say_unknown(path)}")
-    if path.is_file() and not zipfile.is_zipfile(path):  # of which Keras says that it is not found
+    if path.is_file() and not zipfile.is_zipfile(path):  # for these Keras reports a missing file
         raise ValueError(f"{path} is not a model that keras_edsr can load: it is damaged, or not a .keras file.")
     try:
         return keras.saving.load_model(path, compile=False)
@@ -121,15 +121,15 @@ def load_keras(path: str | os.PathLike) -> keras.Model:
 
 
 def save_keras(model: keras.Model, path: str | os.PathLike, *, overwrite: bool = False) -> None:
-    """Writes a .keras file, whole or not at all.
+    """Writes a .keras file, by an atomic write.
 
     Args:
         model: Any Keras model.
         path: Path of the file, ending in .keras.
-        overwrite: Whether a file that is already there may be replaced.
+        overwrite: Boolean, whether an existing file may be replaced.
 
     Raises:
-        ValueError: The file is there already or cannot be written; one line that names it.
+        ValueError: If the file exists or cannot be written. The message has one line and names it.
     """
     path = Path(path)
     if path.suffix != ".keras":

@@ -102,7 +102,7 @@ class MDSR(SuperResolutionModel):
         """Returns the network of one scale, an `MDSRBranch` that shares this model's weights.
 
         Raises:
-            ValueError: The model has no such scale.
+            ValueError: If the model does not have the scale.
         """
         if scale not in self.scales:
             raise ValueError(f"`scale` must be one of this model's scales, {self.scales}. Received: scale={scale!r}.")

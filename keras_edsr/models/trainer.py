@@ -175,8 +175,8 @@ class SuperResolutionModel(NetworkModel):
     @functools.wraps(keras.Model.load_weights)
     def load_weights(self, *args, **kwargs):
         with warnings.catch_warnings():
-            # Weights are asked for: that a model which is not trained yet takes no optimizer's state
-            # from the file is no news.
+            # The caller asks for weights: an untrained model need not warn that it skips the optimizer's state in
+            # the file.
             warnings.filterwarnings("ignore", "Skipping variable loading for optimizer")
             super().load_weights(*args, **kwargs)
 

@@ -13,10 +13,10 @@ def start_from(model, target):
     Args:
         model: A preset, or the path of a .keras, .pt, .pth or .safetensors file; also of a LIIF checkpoint, whose
             encoder is the head and body of an EDSR, without an upsampler.
-        target: The model to start; its fitting weights are overwritten.
+        target: The model to start; its matching weights are overwritten.
 
     Returns:
-        The names of the weights of `target` that stayed as they were.
+        The names of the weights of `target` that did not change.
 
     Raises:
         ValueError: If the model cannot be read, or nothing of it fits.
@@ -41,27 +41,25 @@ def start_from(model, target):
 
 
 def copy_weights(source, target):
-    """Copies every weight of `source` that `target` has too, by name and shape.
+    """Copies every weight of `source` that `target` also has, by name and shape.
 
-    An EDSR's `upsample` is taken for the `upsample_x{s}` of an MDSR at the same scale, and the other way round. Of an
-    x4 upsampler, two stages of x2, the first takes the x2's and the second stays as it was, as in the official port.
+    An EDSR's `upsample` matches the `upsample_x{s}` of an MDSR at the same scale, in both directions. The x4 upsampler
+    has two stages of x2: the first gets the weights of x2, and the second stays unchanged, as in the official port.
 
     Args:
         source: A trained `EDSR` or `MDSR`.
-        target: The model to start; its fitting weights are overwritten.
+        target: The model to start; its matching weights are overwritten.
 
     Returns:
-        The names of the weights of `target` that stayed as they were.
+        The names of the weights of `target` that did not change.
 
     Raises:
-        ValueError: Not one kernel fits, so that nothing learnt would be kept; or `source` is no model of this package.
+        ValueError: If no kernel matches, or `source` is not a model of this package.
 
     Reference: [Lim et al., 2017](https://arxiv.org/abs/1707.02921), section 3.2 and figure 4.
     """
     if not hasattr(source, "scales"):
-        raise ValueError(
-            f"Weights are taken from an EDSR or an MDSR. Received: {type(source).__name__} {source.name!r}."
-        )
+        raise ValueError(f"`source` must be an EDSR or an MDSR. Received: {type(source).__name__} {source.name!r}.")
     given = {name: weight for weight in source.weights for name in _names(source, weight)}
     found = {weight.path: _find(given, target, weight) for weight in target.weights}
     # The biases of two last convolutions fit whatever the models.

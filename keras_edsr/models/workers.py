@@ -25,13 +25,13 @@ from tensorflow.python.eager import context
 
 from ..files import reason
 
-START_SECONDS = 15 * 60  # for which the first worker waits for the last: a cluster starts them one by one
-HEARTBEAT_SECONDS = 30  # without a sign of life, after which a worker counts as lost
+START_SECONDS = 15 * 60  # time that the first worker waits for the last: a cluster starts them one by one
+HEARTBEAT_SECONDS = 30  # time without a heartbeat after which a worker counts as lost
 
 _KERAS = ((3, 14), (3, 16))  # from, to below
-_WAIT_SECONDS = 24 * 3600  # for one another's reports: a worker that is slow to read its images is no lost one
-_NUMBERS = itertools.count()  # of the reports: the coordination service knows each by its name
-# What a collective operation ends with when another worker is gone, or has said that it ends.
+_WAIT_SECONDS = 24 * 3600  # time to wait for reports: a worker may need long to read its images
+_NUMBERS = itertools.count()  # numbers of the reports, which the coordination service identifies by name
+# Errors of a collective operation if another worker is lost or has stopped.
 _LOST = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -64,7 +64,7 @@ def read_cluster(tf_config: str | None) -> Cluster | None:
         tf_config: JSON such as `{"cluster": {"worker": ["a:9000", "b:9000"]}, "task": {"type": "worker", "index": 0}}`.
 
     Raises:
-        ValueError: It is not as described, or has tasks other than "chief" and "worker".
+        ValueError: If it is not valid, or has tasks other than "chief" and "worker".
     """
     if not tf_config:
         return None
@@ -96,10 +96,10 @@ def read_cluster(tf_config: str | None) -> Cluster | None:
 
 
 def check_versions() -> None:
-    """Checks that Keras and TensorFlow are those that training on several machines was tried with.
+    """Checks that training on several machines was tested with these versions of Keras and TensorFlow.
 
     Raises:
-        ValueError: They are not.
+        ValueError: If it was not.
     """
     version = tuple(int(part) for part in keras.__version__.split(".")[:2])
     needed = {
@@ -127,19 +127,19 @@ def check_versions() -> None:
         )
 
 
-@functools.cache  # TensorFlow can be told of its cluster once in a process; several trainings share it
+@functools.cache  # a process can configure TensorFlow's cluster only once; several trainings share it
 def connect(cluster: Cluster, gpus: int) -> Any:
     """Waits for all workers and returns the strategy by which they train together.
 
-    Must be called before TensorFlow has done anything else.
+    The caller must not have used TensorFlow before.
 
     Args:
         cluster: The workers.
         gpus: GPUs of each worker; 0 for one CPU each.
 
     Raises:
-        ValueError: TensorFlow was used before, or it or Keras is of a version that this was not tried with.
-        ConnectionError: The workers did not come, or this one's address cannot be listened at.
+        ValueError: If TensorFlow was used before, or `check_versions` raises it.
+        ConnectionError: If the workers did not connect, or this one cannot listen at its address.
     """
     check_versions()
     job = coordination_config_pb2.CoordinatedJob(name="worker", num_tasks=len(cluster.addresses))
@@ -251,7 +251,8 @@ class Workers:
             advice: What to do about a difference.
 
         Raises:
-            ValueError: There is a difference; it says what and where, and is raised by all workers.
+            ValueError: If there is a difference. All workers raise it, and the message names the difference and the
+                workers.
         """
         if self.count == 1:
             return
@@ -280,10 +281,10 @@ class Workers:
 
     @contextlib.contextmanager
     def together(self):
-        """While the block runs, an error of this worker ends the others too, and says why there.
+        """Stops the other workers with the reason if this one fails while the block runs.
 
         Raises:
-            ConnectionError: Another worker was lost, or ended with an error.
+            ConnectionError: If another worker was lost, or ended with an error.
         """
         try:
             yield
@@ -349,7 +350,7 @@ def split_batches(name: str, data: Any) -> Any:
     error: batches are divided by the number of workers once more.)
 
     Raises:
-        ValueError: It is no `tf.data.Dataset`, or was split already.
+        ValueError: If it is not a `tf.data.Dataset`, or was split already.
     """
     policy = tf.data.experimental.AutoShardPolicy
     if not isinstance(data, tf.data.Dataset):

@@ -60,7 +60,7 @@ class About(NamedTuple):
             kind: String, kind of the file, for errors.
 
         Raises:
-            ValueError: If there is none, or it is damaged or of a newer version; one line.
+            ValueError: If there is none, or it is damaged or of a newer version. The message has one line.
         """
         problem = "it was not exported by keras_edsr" if text is None else "its description is damaged"
         try:
@@ -78,5 +78,5 @@ class About(NamedTuple):
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             pass
         raise ValueError(
-            f"{path} is {kind} that does not tell its scales and halo: {problem}. Use `keras-edsr export`."
+            f"{path} is {kind} that does not contain its scales and halo: {problem}. Use `keras-edsr export`."
         )

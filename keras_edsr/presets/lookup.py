@@ -73,8 +73,9 @@ def read(preset: str | os.PathLike, class_name: str | None = None) -> tuple[Netw
         class_name: Of the Keras class that it must be of; None for any.
 
     Raises:
-        ValueError: If there is no such preset, or it is of another class, damaged, or not to be had; one line.
-        OSError: If it could not be downloaded; one line.
+        ValueError: If there is no such preset, or it is of another class, damaged, or not available. The message has
+            one line.
+        OSError: If it cannot be downloaded. The message has one line.
     """
     shown, found = os.fspath(preset), locate(preset)
     if found is None:
@@ -95,9 +96,9 @@ def read_model(model: str | os.PathLike) -> tuple[Network, Arrays]:
     """Reads a network and its weights from whatever names one: a preset, or the path of a file of weights.
 
     Raises:
-        ForeignModelError: If it is a .keras file with a model of another kind; one line.
-        ValueError: As `read`.
-        OSError: As `read`.
+        ForeignModelError: If it is a .keras file with a model of another kind. The message has one line.
+        ValueError: If `read` raises it.
+        OSError: If `read` raises it.
     """
     if locate(model) is not None:
         return read(model)
@@ -119,7 +120,7 @@ def write(folder: str | os.PathLike, network: Network, arrays: Arrays, *, overwr
         overwrite: Whether the preset that is in the folder already may be replaced. Other files stay.
 
     Raises:
-        ValueError: If the folder holds a preset already, or cannot be written; one line that names it.
+        ValueError: If the folder already has a preset, or cannot be written. The message has one line and names it.
     """
     folder = Path(folder)
     if (folder / CONFIG).exists() and not overwrite:
@@ -147,7 +148,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     and for `keras-edsr info` may have `source`, `license` and `psnr`, the last as `{"Set5 (Y)": {"x2": 37.7}}`.
 
     Raises:
-        ValueError: If it is missing or is not that; one line that names the folder.
+        ValueError: If it is missing or not valid. The message has one line and names the folder.
     """
     return _read_config(folder)[0]
 
@@ -156,7 +157,7 @@ def read_network(folder: Path) -> Network:
     """Reads the network that the config.json of a preset's folder describes.
 
     Raises:
-        ValueError: As `read_config`.
+        ValueError: If `read_config` raises it.
     """
     return _read_config(folder)[1]
 

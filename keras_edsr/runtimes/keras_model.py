@@ -28,7 +28,7 @@ class KerasRuntime:
             )
         gpus = tf.config.list_logical_devices("GPU")
         if device == "gpu" and not gpus:
-            raise ValueError("TensorFlow finds no GPU. Leave out `device`, or pass runtime='ncnn' to use Vulkan.")
+            raise ValueError("TensorFlow finds no GPU. Omit `device`, or pass runtime='ncnn' to use Vulkan.")
         self._device = device and f"/{device}:0"
         self.device_name = "the GPU" if gpus and device != "cpu" else "the CPU"
         self.scales = model.scales

@@ -45,7 +45,7 @@ def _check_gpu():
     if name is None:
         raise ValueError(
             "ncnn finds no GPU: it needs a driver for Vulkan, such as that of your GPU's maker, or "
-            "mesa-vulkan-drivers. Leave out `device` to use the CPU."
+            "mesa-vulkan-drivers. Omit `device` to use the CPU."
         )
     if name.startswith("llvmpipe") and "tensorflow" in sys.modules:
         # Each brings an LLVM of its own, and the driver's functions would be taken from TensorFlow's: it dies.

@@ -105,9 +105,7 @@ def _takes_ncnn(path, runtime, device):
     if path.suffix in _FILES:
         kind, program, _ = _FILES[path.suffix]
         if runtime in ("tensorflow", "ncnn"):
-            raise ValueError(
-                f"{path} is {kind}, which {program} runs, not {runtime}. Leave out `runtime`, or pass 'auto'."
-            )
+            raise ValueError(f"{path} is {kind}, which {program} runs, not {runtime}. Omit `runtime`, or pass 'auto'.")
         return False
     if find_version(path) is not None:
         if runtime == "ncnn":

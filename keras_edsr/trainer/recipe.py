@@ -9,7 +9,7 @@ class HalvingAdam(keras.optimizers.Adam):
     """Adam whose learning rate is halved every so many updates, and can be assigned at any time.
 
     An assigned rate is used from then on, and halved at the next multiple of `halve_every`. So
-    `keras.callbacks.ReduceLROnPlateau` and `LearningRateScheduler` work, which Keras refuses when an optimizer has a
+    `keras.callbacks.ReduceLROnPlateau` and `LearningRateScheduler` work, which Keras rejects for an optimizer with a
     `LearningRateSchedule`. That is why the halving is in the optimizer: neither a schedule, which cannot be assigned,
     nor a callback, without which `fit` would not follow the paper.
 
@@ -37,7 +37,7 @@ class HalvingAdam(keras.optimizers.Adam):
 
     @learning_rate.setter
     def learning_rate(self, value):
-        if not callable(value):  # a schedule is taken over as it is, by Keras
+        if not callable(value):  # Keras keeps a schedule unchanged
             value = value / self._factor()  # exact: the factor is a power of two
         keras.optimizers.Adam.learning_rate.fset(self, value)
 
@@ -46,8 +46,8 @@ class HalvingAdam(keras.optimizers.Adam):
         return ops.power(ops.cast(0.5, "float32"), halvings)
 
     def load_own_variables(self, store):
-        # Every model is compiled when it is built, trained or not. That the file of one has a state and the other none
-        # is no news, and Keras would warn of it.
+        # Every model is compiled when it is built, trained or not. Keras would warn if only one of file and model has a
+        # state, although that is normal.
         has_slots = [count > _VARIABLES_OF_THE_UNTRAINED for count in (len(store.keys()), len(self.variables))]
         if has_slots[0] == has_slots[1]:
             super().load_own_variables(store)
@@ -63,7 +63,7 @@ def paper_optimizer(learning_rate=1e-4, halve_every=200_000, beta_1=0.9, beta_2=
     """Adam as in the paper: (0.9, 0.999, 1e-8), the learning rate halved every 200,000 updates.
 
     Args:
-        learning_rate: Float, or a `keras.optimizers.schedules.LearningRateSchedule` to use as it is.
+        learning_rate: Float, or a `keras.optimizers.schedules.LearningRateSchedule` to use unchanged.
         halve_every: Integer, updates.
         beta_1: Float, decay of the first moment.
         beta_2: Float, decay of the second moment.

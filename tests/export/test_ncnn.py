@@ -84,7 +84,7 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(b"a")
     assert "already exists" in refusal(tmp_path / "photos")
-    assert "holds something else" in refusal(tmp_path / "photos", overwrite=True)
+    assert "a folder with other files" in refusal(tmp_path / "photos", overwrite=True)
     assert names(tmp_path / "photos") == ["a.png"]
 
 

@@ -555,7 +555,7 @@ def test_an_existing_version_is_not_replaced(edsr, exported):
 def test_a_folder_that_holds_something_else_is_never_replaced(edsr, tmp_path):
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "letter.txt").write_text("dear")
-    assert "holds something else" in refusal(edsr, tmp_path, overwrite=True)
+    assert "a folder with other files" in refusal(edsr, tmp_path, overwrite=True)
     assert contents(tmp_path) == ["1", "1/letter.txt"]
 
 

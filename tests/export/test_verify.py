@@ -211,8 +211,8 @@ def test_an_error_of_the_disk_names_the_target(tmp_path):
     ("name", "options", "message"),
     [
         ("there", {}, "already exists; pass `overwrite` to replace it"),
-        ("folder", {"overwrite": True}, "it is a folder that holds something else"),
-        ("folder", {"overwrite": True, "is_ours": lambda folder: False}, "it is a folder that holds something else"),
+        ("folder", {"overwrite": True}, "it is a folder with other files"),
+        ("folder", {"overwrite": True, "is_ours": lambda folder: False}, "it is a folder with other files"),
         ("gone/m", {}, "there is no folder "),
     ],
 )
@@ -225,5 +225,5 @@ def test_what_can_t_be_written_is_told_before_the_work(tmp_path, name, options, 
 
 def test_a_folder_that_can_t_be_written_to_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)  # root may write anywhere
-    with pytest.raises(ValueError, match="its folder may not be written to"):
+    with pytest.raises(ValueError, match="its folder is not writable"):
         check_target(tmp_path / "m", overwrite=False)

@@ -179,7 +179,7 @@ def test_tensorflow_is_not_needed(folder, name, runtime):
 @pytest.mark.parametrize("runtime", ["tensorflow", "ncnn"])
 def test_another_runtime_is_refused(folder, name, program, runtime):
     for function in (open_runtime, needs_tensorflow):
-        with pytest.raises(ValueError, match=f"which {program} runs, not {runtime}. Leave out `runtime`"):
+        with pytest.raises(ValueError, match=f"which {program} runs, not {runtime}. Omit `runtime`"):
             function(folder / name, runtime)
 
 
@@ -235,7 +235,7 @@ def test_the_missing_package_is_named(tmp_path, monkeypatch, name, module, extra
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_gpu_that_is_not_there_is_refused(folder, name):
-    assert "Leave out `device`" in refusal(folder / name, device="gpu")
+    assert "Omit `device`" in refusal(folder / name, device="gpu")
 
 
 # === What a file says about itself ===
