@@ -344,7 +344,7 @@ def test_a_dtype_overrides_the_global_policy(global_policy):
         ({"image_shape": (None, None)}, "`image_shape` must be"),
         ({"image_shape": (None, None, None)}, "must be a positive integer"),
         ({"mean": (1.0, 2.0)}, r"`mean` must have one value for each of the 3 channels"),
-        ({"mean": ()}, "one channel per value of `mean`"),
+        ({"mean": ()}, "`mean` must have one value for each of the 3 channels"),
     ],
 )
 def test_a_wrong_argument_is_refused(arguments, message):

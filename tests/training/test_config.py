@@ -61,7 +61,7 @@ def test_an_mdsr_has_a_tuple_of_scales_an_edsr_one(model, scale, kept, scales):
         ({"schedule": "linear"}, "`schedule` must be halving or cosine"),
         ({"degradation": "rain"}, "A degradation must be one of"),
         ({"degradation": 3}, "`degradation` must be a name"),
-        ({"degradation": {"steps": []}}, "must hold 'downscale' once"),
+        ({"degradation": {"steps": []}}, "must have 'downscale' once"),
         ({"scale": (2, 3)}, "`scale` of an EDSR must be one integer.*model='mdsr'"),
         ({"scale": "2"}, "`scale` must be an integer"),
         ({"scale": 2.5}, "`scale` must be an integer"),
