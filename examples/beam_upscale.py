@@ -1,15 +1,15 @@
-"""Upscales the images of a file pattern with Apache Beam: any number of workers, any file system that Beam knows.
+"""Upscales the images of a file pattern with Apache Beam, on any number of workers and any file system of Beam.
 
     pip install 'keras-edsr[beam,ncnn]'
     python examples/beam_upscale.py --input 'photos/**.jpg' --output upscaled --model edsr_compact_x2
 
-OUTPUT gets the images, in the tree that they had below the part of the pattern without wildcards; `manifest.jsonl`, one
-line for each image that is there (source, target, bytes, whether this run wrote it); `dead_letter.jsonl`, one line for
-each that could not be upscaled, with the reason; and `settings.json`. Each image is what `keras-edsr upscale` makes of
-it, and appears whole or not at all. Started again after a worker or all of it was killed, the same command does the
-images that are missing, and those alone. It ends with status 1 if there are dead letters.
+The program writes to OUTPUT: the images, in their tree below the part of the pattern without wildcards;
+`manifest.jsonl`, with a line for each existing image (source, target, bytes, whether this run wrote it);
+`dead_letter.jsonl`, with a line and the reason for each image that failed; and `settings.json`. Each image equals the
+result of `keras-edsr upscale` and is an atomic write. After an interruption, the same command makes only the missing
+images. The exit status is 1 if there are dead letters.
 
-Options that are not listed by --help are Beam's. Several processes of this machine, each with one core:
+--help lists the program's options; all others are Beam's. With several processes on this machine, each with one core:
 
     OMP_NUM_THREADS=1 python examples/beam_upscale.py … --direct_num_workers 2 --direct_running_mode multi_processing
 
@@ -25,9 +25,9 @@ Flink and Dataflow (not run here; the workers need an image with Python, keras_e
         --runner DataflowRunner --project PROJECT --region europe-west4 --temp_location gs://upscaled/tmp \
         --sdk_container_image registry.example/keras-edsr-beam --experiments use_runner_v2
 
-tests/test_beam_upscale.py runs it, in one process and in two. The extra [beam] needs protobuf 6 and Pillow 12, which
-TensorFlow 2.21 takes, too. Where the runtime is ncnn (`auto`: it is installed, and TensorFlow has no GPU), workers
-import no TensorFlow.
+tests/examples/test_beam_upscale.py runs it, in one process and in two. The extra [beam] needs protobuf 6 and Pillow 12,
+which TensorFlow 2.21 also supports. With the runtime ncnn (`auto` selects it if it is installed and TensorFlow has no
+GPU), workers do not import TensorFlow.
 """
 
 import argparse
@@ -56,7 +56,7 @@ DEAD = "dead letters"
 
 
 def main(arguments=None):
-    """Runs the pipeline and prints what came of it; returns the status to exit with."""
+    """Runs the pipeline and prints the counts of its results; returns the exit status."""
     args, beam_arguments = parse(arguments)
     check_settings(args)
     options = PipelineOptions(beam_arguments, save_main_session=False)
@@ -73,13 +73,15 @@ def main(arguments=None):
 
 
 def parse(arguments):
-    """Returns the options of this program, and those that are Beam's."""
+    """Returns the options of this program, and those of Beam."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--input", required=True, help="a pattern, such as gs://photos/**.jpg; quote it")
-    parser.add_argument("--output", required=True, help="a folder")
-    parser.add_argument("--model", required=True, help="a preset, or a file, which each worker can read")
-    parser.add_argument("--scale", type=float, help="needed where the model has several")
-    parser.add_argument("--suffix", default="", help="added to the names: .png makes a.png of a.jpg, _x2 a_x2.jpg")
+    parser.add_argument("--input", required=True, help="pattern of files, such as gs://photos/**.jpg; quote it")
+    parser.add_argument("--output", required=True, help="folder to write")
+    parser.add_argument("--model", required=True, help="preset or model file that each worker can read")
+    parser.add_argument("--scale", type=float, help="scale, required if the model has several")
+    parser.add_argument(
+        "--suffix", default="", help="text to add to the names: .png makes a.png of a.jpg, _x2 makes a_x2.jpg"
+    )
     parser.add_argument("--self-ensemble", action="store_true")
     parser.add_argument("--runtime", choices=("auto", "tensorflow", "ncnn"), default="auto")
     args, rest = parser.parse_known_args(arguments)
@@ -88,7 +90,7 @@ def parse(arguments):
 
 
 def absolute(path):
-    """Returns a path that does not depend on the folder that a worker runs in; of another file system, as it is."""
+    """Returns a path that is independent of a worker's folder; paths of other file systems stay unchanged."""
     return path if "://" in path else str(Path(path).absolute())
 
 
@@ -100,7 +102,7 @@ def build(pipeline, args):
         | "Match" >> fileio.MatchFiles(args.input, fileio.EmptyMatchTreatment.ALLOW)
         | "Leave out" >> beam.Filter(is_source, args.output)
         | "Name" >> beam.Map(lambda file: (target_of(file.path, root, args.output, args.suffix), file.path))
-        | "Group" >> beam.GroupByKey()  # two sources of one name; and the files are spread over the workers
+        | "Group" >> beam.GroupByKey()  # finds sources of one name, and distributes the files over the workers
         | "Upscale" >> beam.ParDo(Upscale(vars(args))).with_outputs(DEAD, main="done")
     )
     for name, lines in {"manifest": done["done"], "dead_letter": done[DEAD]}.items():
@@ -111,7 +113,7 @@ def build(pipeline, args):
 
 
 def is_source(file, output):
-    """Whether a file is an image, and none of those that an earlier run has written."""
+    """Whether a file is an image that no earlier run wrote."""
     return posixpath.splitext(file.path)[1].lower() in READ_SUFFIXES and not file.path.startswith(f"{output}/")
 
 
@@ -132,7 +134,7 @@ class Upscale(beam.DoFn):
         self.shared = Shared()
 
     def setup(self):
-        """Opens the model, once in a worker's process."""
+        """Opens the model once in each process."""
         self.model = self.shared.acquire(self._open)
 
     def _open(self):
@@ -159,7 +161,7 @@ class Upscale(beam.DoFn):
         except ImageError as error:
             yield dead(source, str(error))
             return
-        write_whole(self.args["output"], target, data)  # an error here is the file system's: the runner tries again
+        write_whole(self.args["output"], target, data)  # an error here comes from the file system: the runner retries
         Metrics.distribution("upscale", "milliseconds").update(int(1000 * (time.monotonic() - began)))
         yield line("written", source, target)
 
@@ -180,7 +182,7 @@ class Upscale(beam.DoFn):
 
 
 class ImageError(Exception):
-    """Why an image cannot be upscaled, however often it is tried."""
+    """An image cannot be upscaled, and a retry would not help."""
 
 
 def line(status, source, target):
@@ -200,24 +202,24 @@ def dead(source, reason):
 
 
 def write_whole(output, target, data):
-    """Writes a file under another name first: what has its name is whole, whenever a worker is killed."""
+    """Writes a file atomically, under another name first, so that a killed worker leaves no partial file."""
     part = f"{output}/.parts/{uuid.uuid4().hex}"
     with FileSystems.create(part) as file:
         file.write(data)
-    with contextlib.suppress(OSError, BeamIOError):  # it is there, or its file system has no folders
+    with contextlib.suppress(OSError, BeamIOError):  # it exists, or its file system has no folders
         FileSystems.mkdirs(posixpath.dirname(target))
     FileSystems.rename([part], [target])
 
 
 def remove_parts(output):
-    """Removes what was left half written when workers, or an earlier run, were killed: by this program, and by Beam."""
+    """Removes partial files of killed workers or an earlier run, of this program and of Beam."""
     [found] = FileSystems.match([f"{output}/beam-temp-*/*"])
     folders = {posixpath.dirname(file.path) for file in found.metadata_list} | {f"{output}/.parts"}
     FileSystems.delete([folder for folder in sorted(folders) if FileSystems.exists(folder)])
 
 
 def check_settings(args):
-    """Ends the program if OUTPUT holds images that were made otherwise; else notes how they are made."""
+    """Stops the program if OUTPUT has images with other settings; otherwise records the settings."""
     model = Path(args.model)
     settings = {
         "model": args.model,
@@ -236,11 +238,11 @@ def check_settings(args):
         changed = [
             f"{name} {before.get(name)} -> {value}" for name, value in settings.items() if before.get(name) != value
         ]
-        sys.exit(f"{args.output} holds images made with other settings: {', '.join(changed)}. Name another folder.")
+        sys.exit(f"{args.output} contains images made with other settings: {', '.join(changed)}. Name another folder.")
 
 
 def count(result, name):
-    """Returns what the workers have counted."""
+    """Returns a counter of the workers."""
     found = result.metrics().query(MetricsFilter().with_name(name))["counters"]
     return sum(counter.committed or 0 for counter in found)
 

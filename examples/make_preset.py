@@ -1,4 +1,4 @@
-"""From a finished run to a preset that ships: weights, config.json, the curve of its training, and a model card.
+"""Makes a preset of a finished run: weights, config.json, the curve of its training, and a model card.
 
 python examples/make_preset.py RUN edsr_compact_x2 --eval ../shared/data/eval --output keras_edsr/weights
 python examples/make_preset.py net.pt edsr_liif_x2 --rounds rounds.md --curve curve.json --float16 --hd --eval …

@@ -1,8 +1,8 @@
-"""The whole way on sample photographs: upscale, compare with bicubic, train a little, export, upscale from the export.
+"""Shows all steps on sample photographs: upscale, compare with bicubic, train briefly, export, upscale from the export.
 
 python examples/quickstart.py
 
-Some two minutes on two cores. `.ci/run` runs it.
+It takes about two minutes on two cores. `.ci/run` runs it.
 """
 
 import argparse

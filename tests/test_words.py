@@ -90,12 +90,8 @@ def modules():
 
 
 def pages():
-    return [
-        "README.md",
-        "CONTRIBUTING.md",
-        "CHANGELOG.md",
-        *sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "docs").rglob("*.md")),
-    ]
+    found = [path for folder in ("docs", "examples") for path in (ROOT / folder).rglob("*.md")]
+    return ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *sorted(p.relative_to(ROOT).as_posix() for p in found)]
 
 
 @pytest.mark.parametrize("name", modules())

@@ -1,9 +1,9 @@
-"""The tables of README, one after the other.
+"""Prints the tables of docs/benchmarks.md, one after the other.
 
 python examples/benchmarks            # about half an hour on two cores
 python examples/benchmarks --large    # with images of 1920x1080 and 6000x4000 too: about an hour more
 
-Each table is a script of its own beside this one, with options of its own. Nothing else should run meanwhile.
+Each table has its own script beside this one, with more options. Run nothing else at the same time.
 """
 
 import argparse

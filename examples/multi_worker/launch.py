@@ -26,7 +26,7 @@ def main():
     try:
         addresses, index = SCHEDULERS[sys.argv[1]](os.environ)
     except (KeyError, ValueError) as error:
-        sys.exit(f"This is no worker of {sys.argv[1]}: {error}.")
+        sys.exit(f"This is not a worker of {sys.argv[1]}: {error}.")
     task = {"type": "worker", "index": index}
     config = json.dumps({"cluster": {"worker": addresses}, "task": task})
     command = subprocess.Popen(sys.argv[2:], env={**os.environ, "TF_CONFIG": config}, stdout=subprocess.PIPE)

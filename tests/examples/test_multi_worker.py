@@ -77,7 +77,7 @@ def test_two_tasks_of_slurm_on_a_node_are_refused(tasks):
 
 def test_what_no_scheduler_has_started_is_refused():
     process = start("kubernetes", {}, "")
-    assert process.communicate(timeout=60)[1] == "This is no worker of kubernetes: 'JOB_NAME'.\n"
+    assert process.communicate(timeout=60)[1] == "This is not a worker of kubernetes: 'JOB_NAME'.\n"
     assert process.returncode == 1
 
 
