@@ -21,6 +21,7 @@ NAMES = {
     "edsr_compact_x4": ("EDSR", (4,)),
     "edsr_liif_x2": ("EDSR", (2,)),
     "edsr_photo_x2": ("EDSR", (2,)),
+    "edsr_photo_x4": ("EDSR", (4,)),
     "mdsr_compact": ("MDSR", (2, 3, 4)),
 }
 EACH = [(name, scale) for name, (_, scales) in NAMES.items() for scale in scales]
