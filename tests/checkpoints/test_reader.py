@@ -254,6 +254,7 @@ def test_names_and_opcodes_off_the_list_are_refused(pickled, make):
 @pytest.mark.parametrize("make", [zipped, legacy])
 def test_declared_sizes_that_are_not_there_are_refused_before_memory_is_taken(pickled, make):
     data = make(pickled)
+    refusal(data)  # imports what it needs
     tracemalloc.start()
     refusal(data)
     _, peak = tracemalloc.get_traced_memory()

@@ -446,7 +446,7 @@ def test_every_public_name_of_data_is_there_and_no_module_hides_one():
 
 
 def test_the_example_of_the_manual_is_valid():
-    page = (Path(__file__).parent.parent / "docs" / "how-to" / "train.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "train.md").read_text()
     example = page.split("```json\n")[1].split("```")[0]
     made = Degradation.from_dict(json.loads(example))
     assert [step.name for step in made.steps] == ["downscale", "noise", "compress"]

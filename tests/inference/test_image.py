@@ -62,7 +62,7 @@ def test_small_images_run_together(model):
 class Doubling:
     """A runtime that repeats each pixel, and takes next to no memory for it."""
 
-    scales, halo, channels, device_name = (2,), 8, 3, "nothing"
+    scales, halo, channels, filters, device_name = (2,), 8, 3, 1, "nothing"
 
     def __init__(self, free=None):
         self.free, self.largest = free, 0
