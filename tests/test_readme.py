@@ -38,6 +38,7 @@ ELSEWHERE = {  # how a command begins, and what runs it
     "python -m pytest": ".ci/run",
     "python examples/quickstart.py": ".ci/run",
     "mkdocs build": ".ci/run",
+    "realesrgan-ncnn-vulkan": "tests/export/test_interop.py, as a Python package",
     "tensorboard": BY_HAND,
     "keras-edsr upscale in.m": "tests/test_video.py",
     "keras-edsr upscale clips": "tests/test_video.py",

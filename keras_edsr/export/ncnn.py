@@ -20,8 +20,8 @@ def export_ncnn(model: keras.Model, folder: str | os.PathLike, *, overwrite: boo
 
     For each scale `NAME-x2.param`, `.bin` and `.json`, where NAME is the folder's. The blobs are `data` and `output`,
     RGB planes in [0, 1]: `realesrgan-ncnn-vulkan -m FOLDER -n NAME-x2 -s 2` runs them. That and Upscayl, which takes
-    the folder for its custom models, need neither the JSON nor keras_edsr. The JSON has the halo, by which `upscale`
-    knows the tiles it needs.
+    the folder for its custom models, need neither the JSON nor keras_edsr; the program wants `models` in FOLDER. The
+    JSON has the halo, by which `upscale` knows the tiles it needs.
 
     Args:
         model: An `EDSR`, an `MDSR` or a branch of one.

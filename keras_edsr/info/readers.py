@@ -11,6 +11,7 @@ from typing import Any
 
 from ..files import explaining, reason
 from ..network.about import KEY, About
+from ..network.graph import MEAN
 from .recognize import Kernel
 
 
@@ -177,11 +178,11 @@ def read_ncnn(path: Path) -> Contents:
             raise ValueError("it does not begin with the signature of one")
         kernels, made, taken = [], {}, set()
         for line in filter(None, map(str.strip, lines[2:])):
-            kind, _, num_inputs, num_outputs, *rest = line.split()
+            kind, name, num_inputs, num_outputs, *rest = line.split()
             ins, outs = int(num_inputs), int(num_inputs) + int(num_outputs)
             taken.update(rest[:ins])
             made.update(dict.fromkeys(rest[ins:outs], kind))
-            if kind == "Convolution":
+            if kind == "Convolution" and name != MEAN:  # that one only shifts the colors
                 kernels.append(_of_ncnn(dict(entry.split("=", 1) for entry in rest[outs:])))
     return Contents(
         [kernels],

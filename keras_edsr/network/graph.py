@@ -12,7 +12,8 @@ from .network import Network
 
 INPUT = "lr"  # the name of the images
 FEATURES = "skip"  # the result after which all is linear
-COMMON = ("sub_mean", "head")  # what the scales of an MDSR have in common before they part
+MEAN = "sub_mean"  # the result without the mean
+COMMON = (MEAN, "head")  # what the scales of an MDSR have in common before they part
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def operations(network: Network, scale: int) -> list[Operation]:
         return add(Add(name, (x, y)))
 
     filters, channels, mean = network.filters, network.channels, network.shift
-    x = add(Shift("sub_mean", (INPUT,), tuple(-value for value in mean))) if any(mean) else INPUT
+    x = add(Shift(MEAN, (INPUT,), tuple(-value for value in mean))) if any(mean) else INPUT
     x = convolve("head", x, channels, filters)
     for i in range(2 if network.family == "MDSR" else 0):
         x = block(f"pre_x{scale}_{i}", x, 5, 1.0)

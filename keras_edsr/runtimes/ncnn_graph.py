@@ -59,8 +59,12 @@ class Graph:
         return self._append("Convolution", name, (x,), settings, (kernel, bias))
 
     def shift(self, name: str, x: str, offsets: np.ndarray) -> str:
-        """Adds a constant to each channel."""
-        return self._append("Scale", name, (x,), {0: len(offsets), 1: 1}, (np.ones_like(offsets), offsets))
+        """Adds a constant to each channel.
+
+        A convolution does it, whose kernel is 1 from each channel to itself: ncnn's layer Scale is left out where
+        Real-ESRGAN-ncnn-vulkan, Upscayl and video2x build ncnn.
+        """
+        return self.convolution(name, x, np.eye(len(offsets))[:, :, None, None], offsets)
 
     def split(self, name: str, x: str, count: int = 2) -> tuple[str, ...]:
         """Several names for one blob: ncnn wants every blob taken once."""
@@ -160,7 +164,7 @@ def _weight_shapes(layer):
     if layer.kind == "Convolution":
         filters, height, width = settings[0], settings[11], settings[1]
         return [(filters, settings[6] // (filters * height * width), height, width), (filters,)]
-    if layer.kind == "Scale":
+    if layer.kind == "Scale":  # the mean, in files of older versions
         return [(settings[0],)] * 2
     if layer.kind not in ("Input", "Split", "BinaryOp", "PixelShuffle"):
         raise ValueError(f"it has a layer {layer.kind}")

@@ -55,6 +55,13 @@ def test_other_programs_find_the_blobs_they_look_for():
     assert lines[-1].split()[5] == "output"
 
 
+def test_other_programs_have_the_layers():
+    # The ncnn in Real-ESRGAN-ncnn-vulkan has a few layers: "layer Scale not exists or registered". These are those of
+    # its own models (realesr-animevideov3-x2.param) but for PReLU and Interp.
+    lines = ncnn_files(ncnn_networks(*pair(MDSR((2, 3), 1, 4))), "m")["m-x3.param"].decode().splitlines()
+    assert {line.split()[0] for line in lines[2:]} == {"Input", "Split", "Convolution", "BinaryOp", "PixelShuffle"}
+
+
 @pytest.mark.parametrize(
     ("scale", "options"),
     [

@@ -58,7 +58,7 @@ def test_every_layer_of_ours_is_one_of_ncnn():
         lambda param, weights: (param, weights[:-1]),
         lambda param, weights: (param, weights[:-400]),
         lambda param, weights: (param, weights + b"\0\0\0\0"),
-        lambda param, weights: (param, weights[:24] + b"\x47\x6b\x30\x01" + weights[28:]),  # the tag of float16
+        lambda param, weights: (param, weights[:52] + b"\x47\x6b\x30\x01" + weights[56:]),  # the tag of float16
         lambda param, weights: (param.replace(b"PixelShuffle", b"Interp"), weights),
         lambda param, weights: (param.replace(b"0=12", b"0=0"), weights),
         lambda param, weights: (param.replace(b"0=12", b"0=-12"), weights),
