@@ -9,7 +9,7 @@ from ._shared import import_tensorflow, logger
 _OF_FORMAT = {
     "saved_model": ("version", "self_ensemble", "uint8_output", "max_pixels"),
     "tflite": ("quantize", "calibration", "input_size"),
-    "onnx": (),
+    "onnx": ("range", "float16"),
     "ncnn": (),
 }
 
@@ -89,6 +89,18 @@ def _input_size(context, parameter, value):
     metavar="HxW",
     callback=_input_size,
     help="Fixed size of the input in pixels, such as 360x640, or 256 for 256x256. Default: any size.",
+)
+@option(
+    "--range",
+    group="ONNX",
+    type=click.Choice(["0-255", "0-1"]),
+    help="Range of the pixels; 0-1 for other programs, such as vs-mlrt and chaiNNer. Default: 0-255.",
+)
+@option(
+    "--float16",
+    group="ONNX",
+    is_flag=True,
+    help="Store the weights in half precision; the file still takes and returns float32.",
 )
 @option("--quantised-output", group="SavedModel", is_flag=True, hidden=True, help="The old name of --uint8-output.")
 def export(model, out, file_format, overwrite, quantised_output, **options):

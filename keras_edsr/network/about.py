@@ -23,6 +23,7 @@ class About(NamedTuple):
         family: "edsr" or "mdsr"; None where the file does not tell, as with the next two.
         num_blocks: Residual blocks in the body.
         parameters: Number of the model's weights.
+        value_range: The value of white in the images, 255 or 1; None if it follows from the format.
     """
 
     scales: tuple[int, ...]
@@ -32,6 +33,7 @@ class About(NamedTuple):
     family: str | None = None
     num_blocks: int | None = None
     parameters: int | None = None
+    value_range: int | None = None
 
     @classmethod
     def of(cls, network: Network) -> "About":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..files import reason
+from ..image_ops import PEAK
 from ..network.about import KEY, About
 
 _NO_GPU = ("CPUExecutionProvider", "AzureExecutionProvider")  # what onnxruntime has everywhere; Azure's is a server
@@ -42,6 +43,14 @@ class OnnxRuntime:
         self.halo = about.halo
         self.channels = about.channels
         self.filters = about.filters
+        self._factor = np.float32(PEAK / (about.value_range or PEAK))
+        self._input = self._model.graph.input[0].name if self._model.graph.input else ""
+        outputs = [value.name for value in self._model.graph.output]
+        if len(outputs) != len(self.scales):
+            raise ValueError(
+                f"{self._path} must have an output for each of its scales, {self.scales}; it has {outputs}."
+            )
+        self._outputs = dict(zip(self.scales, outputs, strict=True))
         self._sessions: dict[int, Any] = {}
         self._lock = threading.Lock()
         on_cpu = self._session(self.scales[0]).get_providers()[0] in _NO_GPU
@@ -60,18 +69,22 @@ class OnnxRuntime:
     def run(self, tiles, scale):
         """Returns the SR tiles: float32 `(n, h, w, c)` to `(n, s*h, s*w, c)`, in 0..255 but not clipped."""
         planes = np.ascontiguousarray(tiles.transpose(0, 3, 1, 2), np.float32)
+        if self._factor != 1:
+            planes = planes / self._factor
         try:
-            (sr,) = self._session(scale).run(None, {"lr": planes})
+            (sr,) = self._session(scale).run(None, {self._input: planes})
         except Exception as error:  # onnxruntime's own kinds, which have no common base
             raise ValueError(
                 f"onnxruntime cannot run a tile of this size: {reason(error)}. Pass a smaller `tile_size`."
             ) from error
+        if self._factor != 1:
+            sr = sr * self._factor
         return sr.transpose(0, 2, 3, 1)
 
     def _session(self, scale):
         with self._lock:
             if scale not in self._sessions:
-                self._sessions[scale] = _open(_only(self._model, f"x{scale}"), self._path, self._device)
+                self._sessions[scale] = _open(_only(self._model, self._outputs[scale]), self._path, self._device)
             return self._sessions[scale]
 
 

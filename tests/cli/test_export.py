@@ -46,6 +46,11 @@ def calls(monkeypatch):
             {"version": 3, "self_ensemble": True, "uint8_output": True, "max_pixels": 9},
         ),
         (["--format", "onnx", "--overwrite"], "export_onnx", {"overwrite": True}),
+        (
+            ["--format", "onnx", "--range", "0-1", "--float16"],
+            "export_onnx",
+            {"range": "0-1", "float16": True},
+        ),
         (["--format", "ncnn"], "export_ncnn", {}),
         (["--format", "tflite", "--quantize", "float16"], "export_tflite", {"quantize": "float16"}),
         (
@@ -73,6 +78,9 @@ def test_a_format_has_its_verb_and_its_options(model, calls, words, name, option
         (["--format", "ncnn", "--uint8-output"], "--uint8-output needs --format saved_model."),
         (["--format", "saved_model", "--quantize", "int8"], "--quantize needs --format tflite."),
         (["--format", "saved_model", "--input-size", "8"], "--input-size needs --format tflite."),
+        (["--format", "ncnn", "--range", "0-1"], "--range needs --format onnx."),
+        (["--format", "tflite", "--float16"], "--float16 needs --format onnx."),
+        (["--format", "onnx", "--range", "1"], "'1' is not one of '0-255', '0-1'"),
         (["--format", "tflite", "--quantize", "int8"], "--quantize int8 and --calibration need each other."),
         (["--format", "tflite", "--calibration", "photos"], "--quantize int8 and --calibration need each other."),
         (["--format", "tflite", "--input-size", "8xa"], "Pass height x width, such as 360x640"),

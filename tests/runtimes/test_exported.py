@@ -24,7 +24,7 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'keras
 pytest.importorskip("ncnn", reason="needs ncnn: pip install 'keras-edsr[ncnn]'")
 
 FILES = ("m.tflite", "m.onnx")
-ALL = (*FILES, "m")  # the last is ncnn's folder
+ALL = (*FILES, "of_1.onnx", "float16.onnx", "m")  # the last is ncnn's folder
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +52,12 @@ def folder(tmp_path_factory, model, mdsr):
         export_tflite(model, folder / "fixed.tflite", input_size=(20, 24))
         export_tflite(model, folder / "square.tflite", input_size=20)
         export_onnx(model, folder / "m.onnx")
+        export_onnx(model, folder / "of_1.onnx", range="0-1")
+        export_onnx(model, folder / "float16.onnx", range="0-1", float16=True)
         export_ncnn(model, folder / "m")
         export_tflite(mdsr, folder / "mdsr.tflite")
         export_onnx(mdsr, folder / "mdsr.onnx")
+        export_onnx(mdsr, folder / "mdsr_of_1.onnx", range="0-1")
     return folder
 
 
@@ -69,11 +72,11 @@ def test_an_export_upscales_as_the_model_in_any_tiles(folder, model, name):
         assert np.abs(upscale(folder / name, image, tile_size=tile_size) - expected).max() <= 1
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", ["mdsr.tflite", "mdsr.onnx", "mdsr_of_1.onnx"])
 @pytest.mark.parametrize("scale", [2, 3])
 def test_an_mdsr_has_all_its_scales(folder, mdsr, name, scale):
     image = images(13, 21, 3).astype(np.uint8)
-    found = upscale(folder / name.replace("m.", "mdsr."), image, scale)
+    found = upscale(folder / name, image, scale)
     assert np.abs(found - upscale(mdsr, image, scale).astype(int)).max() <= 1
 
 
@@ -216,6 +219,12 @@ def test_a_foreign_onnx_file_is_refused(folder, tmp_path):
     del foreign.metadata_props[:]
     onnx.save(foreign, tmp_path / "m.onnx")
     assert "was not exported by keras_edsr" in refusal(tmp_path / "m.onnx")
+
+
+def test_an_onnx_file_that_lacks_a_scale_is_refused(folder, tmp_path):
+    part = onnx_runtime._only(onnx.load(folder / "mdsr.onnx"), "x3")
+    onnx.save(part, tmp_path / "m.onnx")
+    assert "must have an output for each of its scales, (2, 3)" in refusal(tmp_path / "m.onnx")
 
 
 def test_a_foreign_tflite_file_is_refused(folder, tmp_path):
