@@ -32,7 +32,7 @@ from ._shared import import_tensorflow
     "--scale",
     group="LIIF",
     type=click.IntRange(1),
-    help="Scale of the upsampler that is made for the encoder of a LIIF checkpoint.",
+    help="Scale of the upsampler that is made for the encoder of a LIIF checkpoint. Default: none.",
 )
 @option(
     "--fit-tail",
