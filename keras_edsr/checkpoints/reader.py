@@ -97,12 +97,13 @@ def _format_of(data: bytes) -> tuple[str, Callable[[bytes], Any]]:
     if not data:
         raise CheckpointError("it is empty")
     start = data[:32]
+    # First, because the header's length may have the bytes of another beginning: 0x80 is also that of a pickle.
+    if start[8:9] == b"{":
+        return "safetensors", read_safetensors
     if start.startswith(b"PK"):
         return "torch", read_torch_zip
     if start.startswith(b"\x80"):
         return "torch-legacy", read_torch_legacy
-    if start[8:9] == b"{":
-        return "safetensors", read_safetensors
     for beginning, advice in _KNOWN_OTHERS.items():
         if start.lower().startswith(beginning.lower()):
             raise CheckpointError(advice)

@@ -448,6 +448,15 @@ def test_a_keras_file_is_recognized():
     assert "Keras" in refusal(file.getvalue())
 
 
+@pytest.mark.parametrize("beginning", [b"\x80\x00", b"PK"])
+def test_a_header_as_long_as_another_format_begins_is_safetensors(beginning):
+    length = int.from_bytes(beginning, "little")
+    header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(length)
+    kind, tree = parse(struct.pack("<Q", length) + header + struct.pack("<f", 2.5))
+    assert kind == "safetensors"
+    assert tree["w"].read() == [2.5]
+
+
 @pytest.mark.parametrize(
     ("header", "values"),
     [

@@ -379,7 +379,10 @@ def test_integers_without_a_range_are_read_where_the_values_allow_it(dtype):
     ("stored", "message"),
     [
         (page(3), "a.tif: skipping 2 of its channels, which are neither color nor alpha."),
-        (page(4, photometric=RGB, tags={338: (SHORT, [0])}), "a.tif: 1 of its channels are neither color nor alpha"),
+        (
+            page(4, photometric=RGB, tags={338: (SHORT, [0])}),
+            "a.tif: skipping 1 of its channels, which are neither color nor alpha",
+        ),
         (page(4, photometric=CMYK), "a.tif: CMYK is converted to RGB."),
         (page(4, bits=16, dtype=np.uint16, photometric=CMYK), "a.tif: its 16 bits are read as 8."),
         (page(photometric=PALETTE, tags={320: (SHORT, [*range(256)] * 3)}), "a.tif: its palette is taken as one of 8"),
