@@ -3,7 +3,6 @@
 import math
 
 import keras
-import tensorflow as tf
 from keras import layers, ops
 
 from .image_ops import DIV2K_MEAN
@@ -139,9 +138,7 @@ class ScaledResBlock(layers.Layer):
         residual = self.conv_2(self.conv_1(inputs))
         if self.residual_scaling != 1:
             residual = residual * self.residual_scaling
-        # This keeps TensorFlow from fusing convolution and sum: oneDNN's kernel of both keeps pointers between calls
-        # (in 2.21), so that parallel requests crash a server, or could mix their pixels.
-        return inputs + tf.ensure_shape(residual, inputs.shape)
+        return inputs + _keep_apart(residual, inputs.shape)
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -153,6 +150,19 @@ class ScaledResBlock(layers.Layer):
             "kernel_size": self.kernel_size,
             "residual_scaling": self.residual_scaling,
         }
+
+
+def _keep_apart(residual, shape):
+    """Keeps TensorFlow from fusing convolution and sum.
+
+    oneDNN's kernel of both keeps pointers between calls (in 2.21), so that parallel requests crash a server, or could
+    mix their pixels. The other backends have no such kernel.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return residual
+    import tensorflow as tf
+
+    return tf.ensure_shape(residual, shape)
 
 
 @keras.saving.register_keras_serializable(package="keras_edsr")

@@ -21,6 +21,24 @@ def cache_folder(cache_dir: str | os.PathLike | None = None) -> Path:
     return user_cache_path("keras_edsr", appauthor=False, opinion=False)
 
 
+def need_tensorflow(what: str) -> None:
+    """Checks that TensorFlow is Keras' backend.
+
+    Args:
+        what: What needs it.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    import keras  # here: the rest needs none
+
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            f"{what} needs TensorFlow as Keras' backend. Received: {keras.backend.backend()}. Save the model to a "
+            ".keras file, and do this where KERAS_BACKEND=tensorflow is set before Python starts."
+        )
+
+
 def total_memory() -> int:
     """Returns the memory of the machine, or the limit of its container, in bytes."""
     import psutil

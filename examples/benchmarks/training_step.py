@@ -1,47 +1,69 @@
-"""Seconds of a training step: `fit`, a plain tf.function loop, and PyTorch, on the same network and batch.
+"""Seconds of a training step: `fit` with each backend of Keras, a plain tf.function loop, and PyTorch alone.
 
-python examples/benchmarks/training_step.py
+python examples/benchmarks/training_step.py [--backends tensorflow jax torch] [--precision mixed_bfloat16]
 
-Each round takes every candidate in turn for some steps, so that a machine whose speed drifts slows all of them; the
-ratios are medians over the rounds. PyTorch is left out where it is not installed (`pip install torch`).
+Every backend runs in a process of its own. Within one, each round takes every candidate in turn for some steps, so that
+a machine whose speed drifts slows all of them; the ratios are medians over the rounds. Beside the seconds of the clock
+stand those of the processor, which other work on the machine changes little. What is not installed is left out
+(`pip install torch 'jax[cpu]'`). mixed_bfloat16 is worth a try where the processor has AVX512_BF16 or AMX; the first
+line says whether it has.
 Run for README.
 """
 
 import argparse
 import importlib.util
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 import keras_edsr
 
 NETS = {"baseline 16x64": (16, 64), "compact 8x32": (8, 32)}
 SCALE = 2
+BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def main():
-    """Prints a table per network: seconds a step, and the ratio to `fit`."""
+    """Prints a table per backend and network: seconds a step, and the ratio to `fit`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=6, help="in each round")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--patch-size", type=int, default=48)
+    parser.add_argument("--precision", default="float32", help="dtype policy of fit's model")
+    parser.add_argument("--backends", nargs="+", default=[name for name in BACKENDS if importlib.util.find_spec(name)])
     args = parser.parse_args()
-    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, {platform.processor() or platform.machine()}")
+    if args.backends != [keras.backend.backend()]:
+        for name in args.backends:
+            command = [sys.executable, __file__, *sys.argv[1:], "--backends", name]
+            subprocess.run(command, check=True, env={**os.environ, "KERAS_BACKEND": name})
+        return
+    has_bfloat16 = "has" if bfloat16_instructions() else "has no"
+    print(f"\nKeras {keras.__version__} on {keras.backend.backend()}, {args.precision}; {platform.machine()}", end=" ")
+    print(f"with {os.cpu_count()} cores, which {has_bfloat16} instructions for bfloat16", flush=True)
     for name, (num_blocks, filters) in NETS.items():
         batch = random_batch(args.batch_size, args.patch_size)
-        candidates = {
-            "keras_edsr fit": fit_steps(num_blocks, filters, batch),
-            "plain tf.function": loop_steps(num_blocks, filters, batch),
-        }
-        if importlib.util.find_spec("torch"):
-            candidates["PyTorch"] = torch_steps(num_blocks, filters, batch)
-        print(f"\n{name}, x{SCALE}, {args.batch_size} LR patches of {args.patch_size}x{args.patch_size}")
+        candidates = {"keras_edsr fit": fit_steps(num_blocks, filters, batch, args.precision)}
+        if keras.backend.backend() == "tensorflow":
+            candidates["plain tf.function"] = loop_steps(num_blocks, filters, batch)
+        if keras.backend.backend() == "torch":
+            candidates["PyTorch alone"] = torch_steps(num_blocks, filters, batch)
+        print(f"{name}, x{SCALE}, {args.batch_size} LR patches of {args.patch_size}x{args.patch_size}")
         report(candidates, args.rounds, args.steps)
+
+
+def bfloat16_instructions():
+    """Whether a Linux machine has them."""
+    cpuinfo = Path("/proc/cpuinfo")
+    words = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    return bool(words & {"avx512_bf16", "amx_bf16"})
 
 
 def report(candidates, rounds, steps):
@@ -51,13 +73,18 @@ def report(candidates, rounds, steps):
         run(2)  # traces, and fills the caches
     for _ in range(rounds):
         for name, run in candidates.items():
-            start = time.perf_counter()
+            start, cpu = time.perf_counter(), time.process_time()
             run(steps)
-            times[name].append((time.perf_counter() - start) / steps)
+            times[name].append(((time.perf_counter() - start) / steps, (time.process_time() - cpu) / steps))
     first = next(iter(times.values()))
     for name, values in times.items():
-        ratio = statistics.median(a / b for a, b in zip(first, values, strict=True))
-        print(f"  {name:18} {statistics.median(values):7.3f} s a step   fit takes {ratio:.2f} x its time")
+        clock, cpu = (statistics.median(value[i] for value in values) for i in (0, 1))
+        ratios = [statistics.median(a[i] / b[i] for a, b in zip(first, values, strict=True)) for i in (0, 1)]
+        print(
+            f"  {name:18} {clock:7.3f} s a step, {cpu:7.3f} s of the processor   "
+            f"fit takes {ratios[0]:.2f} x its time, {ratios[1]:.2f} x its processor",
+            flush=True,
+        )
 
 
 def random_batch(batch_size, patch_size):
@@ -67,15 +94,34 @@ def random_batch(batch_size, patch_size):
     return lr, lr.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
 
 
-def fit_steps(num_blocks, filters, batch):
+def fit_steps(num_blocks, filters, batch, precision):
     """Returns a function of a number of steps: `fit` as a user calls it."""
-    model = keras_edsr.EDSR(SCALE, num_blocks, filters, residual_scaling=1.0)
-    data = tf.data.Dataset.from_tensors(batch).repeat()
-    return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0)
+    model = keras_edsr.EDSR(SCALE, num_blocks, filters, residual_scaling=1.0, dtype=precision)
+    data = Repeated(batch)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        data = tf.data.Dataset.from_tensors(batch).repeat()
+    return lambda steps: model.fit(data, steps_per_epoch=steps, verbose=0, shuffle=False)
+
+
+class Repeated(keras.utils.PyDataset):
+    """One batch again and again."""
+
+    num_batches = None
+
+    def __init__(self, batch):
+        super().__init__()
+        self.batch = batch
+
+    def __getitem__(self, number):
+        return self.batch
 
 
 def loop_steps(num_blocks, filters, batch):
     """Returns a function of a number of steps: the least that a TensorFlow user could write."""
+    import tensorflow as tf
+
     model = keras_edsr.EDSR(SCALE, num_blocks, filters, residual_scaling=1.0)
     optimizer = keras.optimizers.Adam(1e-4)
     optimizer.build(model.trainable_variables)

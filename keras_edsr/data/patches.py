@@ -1,13 +1,14 @@
 """Patches of image pairs, cut and turned: every batch a pure function of (seed, step)."""
 
 import os
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..image_ops import NUM_DIHEDRAL, dihedral
 from ..renaming import renamed_argument
+from .backends import backend, map_ahead, py_dataset
 from .sampler import (
     DEGRADATION_STREAM,
     PATCH_STREAM,
@@ -19,8 +20,6 @@ from .sampler import (
 )
 
 if TYPE_CHECKING:
-    import tensorflow as tf
-
     from .pairs import ImagePairs
 
 _THREADS = 8  # threads for degradations; more wait for each other
@@ -104,8 +103,22 @@ class PatchSampler:
         for step in range(steps):
             yield from zip(*self.batch(step), strict=True)
 
-    def dataset(self, start_step: int = 0, steps: int | None = None) -> "tf.data.Dataset":
-        """Streams the batches of `start_step`, `start_step + 1`, ... as a `tf.data.Dataset`.
+    def stream(self, start_step: int, steps: int) -> Iterable[tuple[Any, Any]]:
+        """Makes the batches of some steps, the next ones while one is used: for a loop, not for `fit`.
+
+        Args:
+            start_step: The first step.
+            steps: How many.
+
+        Returns:
+            With TensorFlow a `tf.data.Dataset`, else an iterator of arrays.
+        """
+        if backend() == "tensorflow":
+            return self.dataset(start_step, steps)
+        return map_ahead(self.batch, range(_check_step(start_step), start_step + steps), self._threads())
+
+    def dataset(self, start_step: int = 0, steps: int | None = None) -> Any:
+        """Streams the batches of `start_step`, `start_step + 1`, ... for `fit`.
 
         Args:
             start_step: The first step; a run that is resumed after step 999 starts at 1000.
@@ -113,10 +126,15 @@ class PatchSampler:
                 `fit(dataset, steps_per_epoch=1000, epochs=300)`.
 
         Returns:
-            Elements (lr, hr) as `batch` returns them. With several scales, the height and width of hr are unknown in
-            the dataset's specification.
+            With TensorFlow a `tf.data.Dataset`, else a `keras.utils.PyDataset`, of elements (lr, hr) as `batch` returns
+            them. With several scales, the height and width of hr are unknown in the dataset's specification.
         """
-        import tensorflow as tf  # imported here, so that pairs and samplers do not need it
+        _check_step(start_step)
+        if steps is not None:
+            check_positive("steps", steps)
+        if backend() != "tensorflow":
+            return py_dataset(lambda number: self.batch(start_step + number), steps, self._threads())
+        import tensorflow as tf  # not above, so that pairs and samplers are light
 
         scale = self.scales[0] if len(self.scales) == 1 else None
         hr_size = None if scale is None else scale * self.patch_size
@@ -127,14 +145,16 @@ class PatchSampler:
             lr, hr = tf.numpy_function(self.batch, [step], (tf.uint8, tf.uint8), stateful=False)
             return tf.ensure_shape(lr, lr_shape), tf.ensure_shape(hr, hr_shape)
 
-        numbers = tf.data.Dataset.counter(_check_step(start_step))
+        numbers = tf.data.Dataset.counter(start_step)
         if steps is not None:
-            numbers = numbers.take(check_positive("steps", steps))
+            numbers = numbers.take(steps)
+        batches = numbers.map(load, num_parallel_calls=self._threads(), deterministic=True)
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+    def _threads(self) -> int:
         # Python code runs in one thread, but two can wait for pages of a memory map. NumPy and Pillow, which degrade,
         # release the lock for other threads.
-        threads = min(os.cpu_count() or 2, _THREADS) if self.pairs.is_degraded else 2
-        batches = numbers.map(load, num_parallel_calls=threads, deterministic=True)
-        return batches.prefetch(tf.data.AUTOTUNE)
+        return min(os.cpu_count() or 2, _THREADS) if self.pairs.is_degraded else 2
 
     def _count_places(self, scale: int) -> np.ndarray:
         """Counts, for each image, the rows and columns where a patch may start: (images, 2)."""
@@ -158,22 +178,28 @@ class PatchSampler:
         )
 
 
-def whole_images(pairs: "ImagePairs") -> "tf.data.Dataset":
+def whole_images(pairs: "ImagePairs") -> Any:
     """Streams whole images, one by one, in order: first all at one scale, then at the next.
 
     Args:
         pairs: The images.
 
     Returns:
-        A finite dataset of (lr, hr), uint8 of shape (1, height, width, channels).
+        With TensorFlow a `tf.data.Dataset`, else a `keras.utils.PyDataset`: finite, of (lr, hr), uint8 of shape
+        (1, height, width, channels).
     """
+    if backend() != "tensorflow":
+        return py_dataset(
+            lambda number: _whole_image(pairs, number % len(pairs), pairs.scales[number // len(pairs)]),
+            len(pairs) * len(pairs.scales),
+        )
     import tensorflow as tf
 
     scales = tf.constant(pairs.scales, tf.int64)
     shape = (1, None, None, pairs.channels)
 
     def load_arrays(index: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
-        return pairs.lr(index, scale)[None], np.ascontiguousarray(pairs.hr(index, scale))[None]
+        return _whole_image(pairs, index, scale)
 
     def load(number):
         index, scale = number % len(pairs), scales[number // len(pairs)]
@@ -182,6 +208,10 @@ def whole_images(pairs: "ImagePairs") -> "tf.data.Dataset":
 
     numbers = tf.data.Dataset.range(len(pairs) * len(pairs.scales))
     return numbers.map(load).prefetch(1)
+
+
+def _whole_image(pairs: "ImagePairs", index: int, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    return pairs.lr(index, scale)[None], np.ascontiguousarray(pairs.hr(index, scale))[None]
 
 
 def check_positive(name: str, value: int) -> int:

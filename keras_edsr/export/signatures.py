@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from ..image_ops import NUM_DIHEDRAL, PEAK
-from ..runtimes.keras_model import branch_functions
+from ..trainer.scales_base import branch_functions
 
 OK = "ok"
 UNREADABLE = "unreadable: not a PNG or JPEG image, or a damaged one"

@@ -15,8 +15,8 @@ import tensorflow as tf
 from ..image_ops import PEAK
 from ..network import About
 from ..network.about import KEY
-from ..runtimes.keras_model import branch_functions
 from ..runtimes.tflite import is_installed
+from ..trainer.scales_base import branch_functions
 from .int8 import balanced, calibration_crops, find_ranges, rounded_network
 from .model import in_float32, network_of
 from .target import whole_target

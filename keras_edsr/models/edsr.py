@@ -1,11 +1,14 @@
 """EDSR, the single-scale network."""
 
+import dataclasses
+import math
+
 import keras
 from keras import layers, ops
 
 from ..layers import MeanShift, ScaledResBlock, SubpixelUpsample, convolution
 from ..network import Network
-from .trainer import SuperResolutionModel
+from .compiling import SuperResolutionModel, clonable
 
 
 @keras.saving.register_keras_serializable(package="keras_edsr")
@@ -31,6 +34,7 @@ class EDSR(SuperResolutionModel):
         dtype: Dtype policy of the convolutions, such as "mixed_bfloat16". Defaults to Keras' global policy.
             The mean and the last convolution stay float32.
         name: String, the model's name.
+        compile: Boolean, whether to compile the model with the paper's recipe. Defaults to True.
 
     Input shape: `(batch, height, width, channels)`, values in 0..255.
     Output shape: `(batch, scale * height, scale * width, channels)`, float32, neither clipped nor rounded.
@@ -48,6 +52,7 @@ class EDSR(SuperResolutionModel):
     Reference: [Lim et al., 2017](https://arxiv.org/abs/1707.02921), figure 3 and table 1.
     """
 
+    @clonable
     def __init__(
         self,
         scale,
@@ -60,6 +65,7 @@ class EDSR(SuperResolutionModel):
         upsampler="subpixel",
         dtype=None,
         name=None,
+        compile=True,
     ):
         # The name, not None: a model made under a global policy is loaded with it wherever that is done.
         dtype = keras.dtype_policies.get(dtype).name
@@ -95,5 +101,12 @@ class EDSR(SuperResolutionModel):
         super().__init__(inputs, outputs, name=name)
 
         # === Config ===
-        self._set_network(network, {scale: outputs})
-        self.compile_as_paper()
+        self._finish(network, compile)
+
+    def _read_network(self):
+        network, names = super()._read_network(), {layer.name for layer in self.layers}
+        filters, channels = self.get_layer("tail").filters, self.input.shape[-1]
+        if "upsample" in names:
+            return dataclasses.replace(network, scales=(self.get_layer("upsample").scale,))
+        upsampler = "direct" if filters > channels else "subpixel"  # at scale 1 they are the same graph
+        return dataclasses.replace(network, scales=(math.isqrt(filters // channels),), upsampler=upsampler)

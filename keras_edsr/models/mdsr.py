@@ -1,18 +1,19 @@
 """MDSR, one network for several scales."""
 
 import dataclasses
+import types
 
 import keras
 from keras import layers
 
 from ..layers import MeanShift, ScaledResBlock, SubpixelUpsample, convolution
-from ..metrics import PSNR
 from ..network import Network
-from .trainer import SuperResolutionModel
+from ..trainer.scales import ScaleTrainer
+from .compiling import SuperResolutionModel, clonable
 
 
 @keras.saving.register_keras_serializable(package="keras_edsr")
-class MDSR(SuperResolutionModel):
+class MDSR(ScaleTrainer, SuperResolutionModel):
     """MDSR: one body shared by all scales; each scale has its own pre-processing and upsampler.
 
     `fit` takes batches of one scale each (see `keras_edsr.data.ScaleBatchSampler`), computes that scale's branch
@@ -31,6 +32,7 @@ class MDSR(SuperResolutionModel):
         mean: Sequence of floats in 0..255, one per channel. Defaults to the mean of DIV2K, as in `EDSR`.
         dtype: Dtype policy of the convolutions, as in `EDSR`.
         name: String, the model's name.
+        compile: Boolean, whether to compile the model with the paper's recipe. Defaults to True.
 
     Input shape: `(batch, height, width, channels)`, values in 0..255.
     Output: a dict, `{"x2": …, "x3": …}`, of shapes `(batch, s * height, s * width, channels)`, float32, neither
@@ -42,6 +44,7 @@ class MDSR(SuperResolutionModel):
     Reference: [Lim et al., 2017](https://arxiv.org/abs/1707.02921), figure 5 and table 1.
     """
 
+    @clonable
     def __init__(
         self,
         scales=(2, 3, 4),
@@ -54,6 +57,7 @@ class MDSR(SuperResolutionModel):
         mean=None,
         dtype=None,
         name=None,
+        compile=True,
     ):
         dtype = keras.dtype_policies.get(dtype).name  # as in EDSR
         network = Network(
@@ -94,19 +98,32 @@ class MDSR(SuperResolutionModel):
         super().__init__(inputs, outputs, name=name)
 
         # === Config ===
-        self._set_network(network, {scale: outputs[f"x{scale}"] for scale in scales})
-        self._scale_metrics = {scale: [PSNR(name=f"psnr_x{scale}")] for scale in scales}
-        self.compile_as_paper()
+        self._finish(network, compile)
+
+    def _finish(self, network, compile):
+        self.set_scales({scale: self.output[f"x{scale}"] for scale in network.scales})
+        self._branches = types.SimpleNamespace()  # not a dict, whose layers Keras would count and save once more
+        super()._finish(network, compile)
+
+    def _read_network(self):
+        return dataclasses.replace(
+            super()._read_network(),
+            family="MDSR",
+            scales=tuple(int(name.removeprefix("x")) for name in self.output),
+            shared_tail=any(layer.name == "tail" for layer in self.layers),
+        )
 
     def branch(self, scale):
-        """Returns the network of one scale, an `MDSRBranch` that shares this model's weights.
+        """Returns the network of one scale, an `MDSRBranch` that shares this model's weights; always the same one.
 
         Raises:
             ValueError: If the model does not have the scale.
         """
-        if scale not in self.scales:
-            raise ValueError(f"`scale` must be one of this model's scales, {self.scales}. Received: scale={scale!r}.")
-        return MDSRBranch(self, scale)
+        super().branch(scale)
+        kept = vars(self._branches)
+        if scale not in kept:
+            kept[scale] = MDSRBranch(self, scale)
+        return kept[scale]
 
 
 @keras.saving.register_keras_serializable(package="keras_edsr")
@@ -119,20 +136,32 @@ class MDSRBranch(SuperResolutionModel):
     Args:
         mdsr: The `MDSR`.
         scale: Integer, one of its scales.
+        compile: Boolean, whether to compile the model with the paper's recipe. Defaults to True.
 
     Input shape: `(batch, height, width, channels)`, values in 0..255.
     Output shape: `(batch, scale * height, scale * width, channels)`, float32.
     """
 
-    def __init__(self, mdsr, scale):
-        output = mdsr.output[f"x{scale}"]
-        super().__init__(mdsr.input, output, name=f"{mdsr.name}_x{scale}")
-        self._set_network(dataclasses.replace(mdsr.network, scales=(scale,), is_branch=True), {scale: output})
-        self.compile_as_paper()
+    @clonable
+    def __init__(self, mdsr, scale, compile=True):
+        super().__init__(mdsr.input, mdsr.output[f"x{scale}"], name=f"{mdsr.name}_x{scale}")
+        self._finish(dataclasses.replace(mdsr.network, scales=(scale,), is_branch=True), compile)
+
+    def _read_network(self):
+        scale = next(layer.scale for layer in self.layers if layer.name.startswith("upsample_x"))
+        return dataclasses.replace(
+            super()._read_network(),
+            family="MDSR",
+            scales=(scale,),
+            shared_tail=any(layer.name == "tail" for layer in self.layers),
+            is_branch=True,
+            name=self.name.removesuffix(f"_x{scale}"),
+        )
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        return cls(MDSR.from_config(config["mdsr"]), config["scale"])
+        mdsr = MDSR.from_config({**config["mdsr"], "compile": False})
+        return cls(mdsr, config["scale"], config.get("compile", True))
 
 
 def _tails(scales, channels, filters, shared_tail):

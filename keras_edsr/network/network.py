@@ -125,6 +125,7 @@ class Network:
         family = "EDSR" if class_name == "EDSR" else "MDSR"
         try:
             fields = dict(config["mdsr"] if is_branch else config)
+            fields.pop("compile", None)  # of the Keras model, not of the network
             if family == "EDSR":
                 fields["scales"] = (fields.pop("scale"),)
             elif is_branch:

@@ -14,6 +14,7 @@ from .lookup import (
     read_config,
     read_model,
     read_network,
+    read_without_weights,
     say_unknown,
     write,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "read_config",
     "read_model",
     "read_network",
+    "read_without_weights",
     "say_unknown",
     "weights_folder",
     "write",

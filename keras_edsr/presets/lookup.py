@@ -77,6 +77,21 @@ def read(preset: str | os.PathLike, class_name: str | None = None) -> tuple[Netw
             one line.
         OSError: If it cannot be downloaded. The message has one line.
     """
+    network, found = _find(preset, class_name)
+    if isinstance(found, Path):
+        return network, _read_weights(found, network)
+    path = fetch(found)
+    network, arrays = checkpoints.read_torch(path)
+    check_network(path, network, found)
+    return network, arrays
+
+
+def read_without_weights(preset: str | os.PathLike, class_name: str | None = None) -> tuple[Network, None]:
+    """Reads the network of a preset, as `read` does; reads and downloads no weights."""
+    return _find(preset, class_name)[0], None
+
+
+def _find(preset, class_name) -> tuple[Network, Path | Official]:
     shown, found = os.fspath(preset), locate(preset)
     if found is None:
         raise ValueError(f"{shown!r} is neither a preset nor a folder with one ({CONFIG}). {say_unknown(preset)}")
@@ -84,12 +99,7 @@ def read(preset: str | os.PathLike, class_name: str | None = None) -> tuple[Netw
     own = network.class_name
     if class_name not in (None, own):
         raise ValueError(f"The preset {shown!r} is an {own}, not an {class_name}. Use {own}.from_preset({shown!r}).")
-    if not isinstance(found, Official):
-        return network, _read_weights(found, network)
-    path = fetch(found)
-    network, arrays = checkpoints.read_torch(path)
-    check_network(path, network, found)
-    return network, arrays
+    return network, found
 
 
 def read_model(model: str | os.PathLike) -> tuple[Network, Arrays]:

@@ -121,7 +121,7 @@ def _takes_ncnn(path, runtime, device):
 
 
 def _tensorflow_has_gpu():
-    if not _may_have_gpu():
+    if not _may_have_gpu() or importlib.util.find_spec("tensorflow") is None:
         return False
     import tensorflow as tf
 
@@ -161,7 +161,7 @@ def _open_keras(model, device):
         runtimes = _runtimes.setdefault(model, {})
         if device not in runtimes:
             runtimes[device] = KerasRuntime(model, device)
-            logger.info("Runtime: TensorFlow, on %s.", runtimes[device].device_name)
+            logger.info("Runtime: %s, on %s.", runtimes[device].name, runtimes[device].device_name)
         return runtimes[device]
 
 

@@ -13,17 +13,8 @@ import numpy as np
 
 from ..data import ImagePairs, PatchSampler, div2k_pairs, is_track
 from ..files import atomic_path
-from ..metrics import PSNR
-from ..models import (
-    EDSR,
-    FIT_BATCHES,
-    MDSR,
-    LossSpikeGuard,
-    WeightAverage,
-    fit_tail,
-    paper_optimizer,
-    start_from,
-)
+from ..models import EDSR, FIT_BATCHES, MDSR, fit_tail, start_from
+from ..trainer import LossSpikeGuard, TrainingLoop, WeightAverage, paper_optimizer
 from .board import PICTURES, Board, comparison
 from .config import TrainConfig
 from .devices import check_folder, check_start, join_workers
@@ -88,11 +79,12 @@ def _train(config, workers, progress):
         model = build_model(config, warm_start=not run.checkpoint.exists())
         if config.fit_tail and not run.checkpoint.exists():
             fit_tails(model, images, config)
+        loop = build_loop(model, config)
     with run.held() if workers.is_chief else contextlib.nullcontext():
         if workers.is_chief:
             run.open(config, workers.count)
         check_folder(workers, run)
-        session = _Session(config, run, model, batches, validation, progress, workers)
+        session = _Session(config, run, loop, batches, validation, progress, workers)
         with _stop_on_signals(session):
             while session.progress.step < config.steps and not session.agree_to_stop():
                 session.run_epoch()
@@ -172,15 +164,15 @@ def build_model(config: TrainConfig, warm_start: bool = True) -> EDSR | MDSR:
     model.compile(
         _optimizer(config),
         keras.losses.MeanAbsoluteError(),
-        metrics=[PSNR()] if config.model == "edsr" else None,  # an MDSR has its own metric for each scale
-        jit_compile=False,
     )
-    model._maybe_symbolic_build()  # makes the checkpoint's variables, before fit builds them
-    if config.loss_spike_factor:
-        model.loss_guard = LossSpikeGuard(config.loss_spike_factor)
-    if config.average:
-        model.weight_average = WeightAverage(model, config.average)
     return model
+
+
+def build_loop(model: EDSR | MDSR, config: TrainConfig) -> TrainingLoop:
+    """Returns the loop that trains the model of `config`."""
+    guard = LossSpikeGuard(config.loss_spike_factor) if config.loss_spike_factor else None
+    average = WeightAverage(model, config.average) if config.average else None
+    return TrainingLoop(model, guard, average)
 
 
 def fit_tails(model: EDSR | MDSR, images: ImagePairs, config: TrainConfig) -> None:
@@ -221,37 +213,25 @@ def _optimizer(config):
     )
 
 
-class _Session(keras.callbacks.Callback):
+class _Session:
     """One call of `train`: the model, its progress, and the work around each epoch."""
 
-    def __init__(self, config, run, model, batches, validation, report, workers):
-        super().__init__()
+    def __init__(self, config, run, loop, batches, validation, report, workers):
         self.report = report
         self.config = config
         self.run = run
-        self.trained = model
+        self.loop = loop
         self.batches = batches
         # The validated and saved model is float32 for every precision, and has the average of the weights if there is
         # one.
-        self.saved = type(model).from_config({**model.get_config(), "dtype": "float32"})
+        self.saved = type(loop.model).from_config({**loop.model.get_config(), "dtype": "float32"})
         self.validation = validation
         self.board = Board(run.logs)
         self.workers = workers
         self.asked_to_stop = False
-        self.progress = run.load(self._variables(), mend=workers.is_chief)
-        self._metrics = [variable.numpy() for variable in model.metrics_variables]
+        self.progress = run.load(loop.variables, mend=workers.is_chief)
         if self.progress.step:
             logger.info("Resuming at step %d of %d.", self.progress.step, config.steps)
-
-    def _variables(self):
-        model = self.trained
-        return {
-            "weights": model.weights,
-            "optimizer": model.optimizer.variables,
-            "metrics": model.metrics_variables,
-            "guard": model.loss_guard.variables if model.loss_guard else [],
-            "average": model.weight_average.variables if model.weight_average else [],
-        }
 
     def agree_to_stop(self):
         """Whether any worker received a signal: all stop after the same step."""
@@ -263,14 +243,14 @@ class _Session(keras.callbacks.Callback):
         every, start = self.config.checkpoint_every, self.progress.step
         end = min((start // every + 1) * every, self.config.steps)
         began = time.perf_counter()
-        logs = self.trained.fit(
-            self.batches.dataset(start, end - start),
-            shuffle=False,
-            verbose=0,
-            callbacks=[self],
-        ).history
+        if start % every == 0:  # in the middle of an epoch the metrics go on from the checkpoint
+            self.loop.reset()
+        self.loop.run(self.batches.stream(start, end - start), self.after_step)
         rate = (self.progress.step - start) * self.config.batch_size / (time.perf_counter() - began)
-        arrays = {group: [v.numpy() for v in variables] for group, variables in self._variables().items()}
+        arrays = {
+            group: [keras.ops.convert_to_numpy(variable) for variable in variables]
+            for group, variables in self.loop.variables.items()
+        }
         if not all(np.isfinite(weight).all() for weight in arrays["weights"]):
             raise ArithmeticError(
                 f"The weights are not finite after step {self.progress.step}: training has diverged. Earlier files are "
@@ -279,7 +259,7 @@ class _Session(keras.callbacks.Callback):
         if not self.workers.is_chief:
             return
         if self.progress.step == end:
-            self._end_epoch({name: values[-1] for name, values in logs.items()}, rate)
+            self._end_epoch(self.loop.results(), rate)
         self.run.save(arrays, self.progress)
 
     def _end_epoch(self, logs, images_per_second):
@@ -287,10 +267,10 @@ class _Session(keras.callbacks.Callback):
         row = {
             "step": self.progress.step,
             **logs,
-            "learning_rate": float(self.trained.optimizer.learning_rate),
+            "learning_rate": float(keras.ops.convert_to_numpy(self.loop.model.optimizer.learning_rate)),
         }
-        if self.trained.loss_guard:
-            row["skipped_steps"] = int(self.trained.loss_guard.skipped.numpy())
+        if self.loop.guard:
+            row["skipped_steps"] = int(keras.ops.convert_to_numpy(self.loop.guard.skipped))
         pictures: dict[str, np.ndarray] = {}
 
         def show(name, lr, sr, hr):
@@ -305,8 +285,8 @@ class _Session(keras.callbacks.Callback):
         logger.info("%s", _describe(row, self.config.steps))
 
     def _update_saved(self):
-        average = self.trained.weight_average
-        weights = average.averages if average else self.trained.trainable_variables
+        average = self.loop.average
+        weights = average.averages if average else self.loop.model.trainable_variables
         for target, weight in zip(self.saved.trainable_variables, weights, strict=True):
             target.assign(weight)
 
@@ -317,26 +297,18 @@ class _Session(keras.callbacks.Callback):
             _save_model(self.saved, self.run.best)
         _save_model(self.saved, self.run.last)
 
-    # === Callbacks of fit ===
+    # === One step ===
 
-    def on_epoch_begin(self, epoch, logs=None):
-        # fit has just reset the metrics; in the middle of an epoch they continue from the checkpoint.
-        step = self.progress.step
-        done = step % self.config.checkpoint_every
-        if done:
-            for variable, value in zip(self.trained.metrics_variables, self._metrics, strict=True):
-                variable.assign(value)
-            self.trained._seen_scales |= set(map(self.batches.scale_sampler, range(step - done, step)))
-
-    def on_train_batch_end(self, batch, logs=None):
+    def after_step(self):
+        """Notes a step; returns whether to stop after it."""
         self.progress.step += 1
-        if self.trained.loss_guard:
-            self.trained.loss_guard.check()
+        if self.loop.guard:
+            self.loop.guard.check()
         if self.report:
-            self.report(self.progress.step, self.config.steps, logs["loss"])
+            self.report(self.progress.step, self.config.steps, self.loop.results()["loss"])
         if self.agree_to_stop():
             self.asked_to_stop = True  # on all workers
-            self.trained.stop_training = True
+        return self.asked_to_stop
 
 
 def _save_model(model, path):

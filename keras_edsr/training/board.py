@@ -1,10 +1,21 @@
 """Writes a run's scalars and pictures of the validation images for TensorBoard."""
 
+import io
 import os
+import socket
+import time
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
+from PIL import Image
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_FLOAT, DT_STRING
+from tensorboard.plugins.image import metadata as image_metadata
+from tensorboard.plugins.scalar import metadata as scalar_metadata
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from .._imresize import imresize
 
@@ -16,13 +27,15 @@ BLOCK = 16  # HR pixels: step of the grid on which the place is searched
 class Board:
     """Writes the scalars and pictures of each epoch under `logs`; creates the files with the first epoch.
 
+    The files are those of `tf.summary`, written without TensorFlow.
+
     Args:
         logs: Folder for `tensorboard --logdir`.
     """
 
     def __init__(self, logs: Path):
         self._logs = logs
-        self._writer: tf.summary.SummaryWriter | None = None
+        self._path: Path | None = None
 
     def write(self, row: dict[str, float], images_per_second: float, pictures: dict[str, np.ndarray]) -> None:
         """Writes one epoch.
@@ -35,22 +48,39 @@ class Board:
         Raises:
             OSError: If the files cannot be written.
         """
-        try:
-            self._write(row, images_per_second, pictures)
-        except tf.errors.OpError as error:
-            raise OSError(f"{self._logs} cannot be written: {error.message}") from error
-
-    def _write(self, row, images_per_second, pictures):
-        if self._writer is None:
-            self._writer = tf.summary.create_file_writer(os.fsencode(self._logs))  # the path may not be UTF-8
         scalars = {**row, "images_per_second": images_per_second}
-        step = scalars.pop("step")
-        with self._writer.as_default(step=step):
-            for name, value in scalars.items():
-                tf.summary.scalar(name, value)
-            for name, picture in pictures.items():
-                tf.summary.image(_in_utf8(name), picture[None])
-        self._writer.flush()
+        step = int(scalars.pop("step"))
+        values = [
+            *(_scalar(name, value) for name, value in scalars.items()),
+            *(_picture(_in_utf8(name), picture) for name, picture in pictures.items()),
+        ]
+        events = [Event(wall_time=time.time(), step=step, summary=Summary(value=[value])) for value in values]
+        if self._path is None:
+            self._logs.mkdir(parents=True, exist_ok=True)
+            name = f"events.out.tfevents.{time.time_ns():020d}.{socket.gethostname()}.{os.getpid()}.v2"
+            self._path = self._logs / name
+            events.insert(0, Event(wall_time=time.time(), file_version="brain.Event:2"))
+        with self._path.open("ab") as file:
+            writer = RecordWriter(file)
+            for event in events:
+                writer.write(event.SerializeToString())
+
+
+def _scalar(name, value):
+    tensor = TensorProto(dtype=DT_FLOAT, float_val=[value], tensor_shape=TensorShapeProto())
+    metadata = scalar_metadata.create_summary_metadata(display_name="", description="")
+    return Summary.Value(tag=name, tensor=tensor, metadata=metadata)
+
+
+def _picture(name, picture):
+    file = io.BytesIO()
+    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(file, "PNG")
+    height, width = picture.shape[:2]
+    strings = [str(width).encode(), str(height).encode(), file.getvalue()]
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=len(strings))])
+    tensor = TensorProto(dtype=DT_STRING, string_val=strings, tensor_shape=shape)
+    metadata = image_metadata.create_summary_metadata(display_name="", description="", converted_to_tensor=True)
+    return Summary.Value(tag=name, tensor=tensor, metadata=metadata)
 
 
 def _in_utf8(name: str) -> str:

@@ -1,5 +1,6 @@
 """Sets up the devices and machines that share a training run, and checks that they agree."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -8,12 +9,12 @@ import json
 import logging
 import os
 import time
+import types
 from typing import Any
 
-import tensorflow as tf
+import keras
 
 from ..data import PatchSampler
-from ..models.workers import Workers, connect, read_cluster
 from .config import TrainConfig
 from .run import RunFolder
 
@@ -22,13 +23,19 @@ logger = logging.getLogger("keras_edsr")
 FOLDER_SECONDS = 60  # time until all machines must see a new file; NFS may need up to half of it
 
 
-def join_workers(config: TrainConfig) -> Workers:
+def join_workers(config: TrainConfig) -> Any:
     """Returns the workers that TF_CONFIG names, once all are connected; without TF_CONFIG, this process alone.
 
     Raises:
         ValueError: If TF_CONFIG is not valid, or `config.devices` does not match the devices and the batch.
         ConnectionError: If the other workers do not connect.
     """
+    if keras.backend.backend() != "tensorflow":
+        return _alone(config)
+    import tensorflow as tf
+
+    from ..trainer.workers import Workers, connect, read_cluster
+
     cluster = read_cluster(os.environ.get("TF_CONFIG"))
     if cluster is None:
         return Workers(_strategy(config))
@@ -52,7 +59,44 @@ def join_workers(config: TrainConfig) -> Workers:
     return workers
 
 
+class Alone:
+    """The only process of a training, on its one device: what `Workers` is where TensorFlow trains.
+
+    Attributes:
+        strategy: Has a `scope` that does nothing.
+        count: 1.
+        index: 0.
+        is_chief: True.
+    """
+
+    def __init__(self) -> None:
+        self.strategy = types.SimpleNamespace(scope=contextlib.nullcontext)
+        self.count = 1
+        self.index = 0
+        self.is_chief = True
+
+    def any(self, flag: bool) -> bool:
+        """Returns `flag`: there is nobody else to ask."""
+        return flag
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """Returns a context that does nothing: there is nobody else to tell."""
+        return contextlib.nullcontext()
+
+
+def _alone(config):
+    if os.environ.get("TF_CONFIG") or (config.devices or 1) > 1:
+        raise ValueError(
+            "Training on several devices or machines needs KERAS_BACKEND=tensorflow. "
+            f"Received: the backend {keras.backend.backend()} with devices={config.devices}, "
+            f"TF_CONFIG={os.environ.get('TF_CONFIG')!r}."
+        )
+    return Alone()
+
+
 def _strategy(config):
+    import tensorflow as tf
+
     gpus = tf.config.list_logical_devices("GPU")
     available = gpus or tf.config.list_logical_devices("CPU")
     count = config.devices or max(1, len(gpus))
@@ -68,11 +112,13 @@ def _strategy(config):
 
 @functools.cache
 def _mirrored(devices):
+    import tensorflow as tf
+
     # One strategy a process: a second would count its collectives from zero again, and TensorFlow aborts.
     return tf.distribute.MirroredStrategy(devices)
 
 
-def check_start(workers: Workers, config: TrainConfig, run: RunFolder, batches: PatchSampler) -> None:
+def check_start(workers: Any, config: TrainConfig, run: RunFolder, batches: PatchSampler) -> None:
     """Checks that all workers start the same run, from the same step, with the same images.
 
     Raises:
@@ -80,6 +126,8 @@ def check_start(workers: Workers, config: TrainConfig, run: RunFolder, batches: 
     """
     if workers.count == 1:
         return
+    import tensorflow as tf  # which all workers have
+
     settings = {name: repr(value) for name, value in dataclasses.asdict(config).items() if name != "output"}
     packages = ("keras_edsr", "keras", "tensorflow", "numpy")
     workers.check_same(
@@ -94,7 +142,7 @@ def check_start(workers: Workers, config: TrainConfig, run: RunFolder, batches: 
     )
 
 
-def check_folder(workers: Workers, run: RunFolder) -> None:
+def check_folder(workers: Any, run: RunFolder) -> None:
     """Checks that all workers see the folder that the chief made.
 
     Raises:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from ..files import atomic_file, is_lock, leftovers, locked, reason
@@ -150,7 +151,7 @@ class RunFolder:
 
 
 def _this_start() -> dict:
-    packages = ("keras_edsr", "keras", "tensorflow", "numpy")
+    packages = ("keras_edsr", "keras", keras.backend.backend(), "numpy")
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv),

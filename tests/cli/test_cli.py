@@ -245,15 +245,15 @@ def test_a_signal_is_a_clean_exit_with_the_command_that_goes_on(data, tmp_path, 
 
 def stop_at(monkeypatch, step):
     session = _train._Session
-    real = session.on_train_batch_end
+    real = session.after_step
 
-    def on_train_batch_end(self, batch, logs=None):
-        real(self, batch, logs)
+    def after_step(self):
+        stops = real(self)
         if self.progress.step == step:
             os.kill(os.getpid(), signal.SIGTERM)
-            self.trained.stop_training = self.asked_to_stop
+        return stops or self.asked_to_stop
 
-    monkeypatch.setattr(session, "on_train_batch_end", on_train_batch_end)
+    monkeypatch.setattr(session, "after_step", after_step)
 
 
 @pytest.mark.slow

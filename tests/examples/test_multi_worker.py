@@ -10,7 +10,7 @@ import pytest
 from places import EXAMPLES
 from tensorflow.python.distribute.cluster_resolver.slurm_cluster_resolver import expand_hostlist
 
-from keras_edsr.models.workers import read_cluster
+from keras_edsr.trainer.workers import read_cluster
 
 SCRIPT = EXAMPLES / "multi_worker" / "launch.py"
 # As SLURM 22.05 gave them to the second task of `srun -N2 --ntasks-per-node=1`.

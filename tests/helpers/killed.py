@@ -73,9 +73,9 @@ def set_point(what, count):
 
     session = _train._Session
     if what == "step":
-        on_call(session, "on_train_batch_end", count, die_before)
+        on_call(session, "after_step", count, die_before)
     elif what in SIGNALS:
-        on_call(session, "on_train_batch_end", count, functools.partial(stop_before, SIGNALS[what]))
+        on_call(session, "after_step", count, functools.partial(stop_before, SIGNALS[what]))
     elif what == "keras":
         on_call(keras.Model, "save", count, die_halfway_of_model)
     elif what == "save":

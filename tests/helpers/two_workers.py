@@ -77,11 +77,11 @@ def run_all(path):
 
 def fit(path):
     import keras
-    import numpy as np
     import tensorflow as tf
-    from two_devices import batches, dataset, whole_images
+    from two_devices import batches, dataset
 
-    from keras_edsr.models import MDSR, LossSpikeGuard
+    from keras_edsr.models import MDSR
+    from keras_edsr.trainer import LossSpikeGuard, TrainingLoop
 
     several = "TF_CONFIG" in os.environ
     strategy = tf.distribute.MultiWorkerMirroredStrategy() if several else tf.distribute.get_strategy()
@@ -89,30 +89,28 @@ def fit(path):
     with strategy.scope():
         model = MDSR((2, 3), 1, 4)
         model.compile(keras.optimizers.Adam(1e-3, global_clipnorm=1.0), "mae")
-        model.loss_guard = LossSpikeGuard(1.0001)
-    history = model.fit(dataset(batches((2, 3))), validation_data=dataset(whole_images((2, 3))), verbose=0).history
+        loop = TrainingLoop(model, LossSpikeGuard(1.0001))
+    loop.run(dataset(batches((2, 3))), lambda: False)
     result = {
-        "history": {name: value for name, [value] in history.items()},
-        "skipped": int(model.loss_guard.skipped.numpy()),
-        "evaluate": model.evaluate(dataset(whole_images((2, 3))), verbose=0, return_dict=True),
-        "predict": model.branch(2).predict(np.full((4, 6, 6, 3), 100.0, np.float32), verbose=0, batch_size=2).tolist(),
+        "results": loop.results(),
+        "skipped": int(loop.guard.skipped.numpy()),
         "weights": [weight.tolist() for weight in model.get_weights()],
     }
     if several:
-        result["refused"] = refused(model, dataset)
+        result["refused"] = refused(loop, dataset)
         path = f"{path}.{json.loads(os.environ['TF_CONFIG'])['task']['index']}"
     Path(path).write_text(json.dumps(result))
 
 
-def refused(model, dataset):
-    """What `fit` says to batches that are not the same on each worker."""
+def refused(loop, dataset):
+    """What the loop says to batches that are not the same on each worker."""
     import numpy as np
 
     own_scale = 2 + json.loads(os.environ["TF_CONFIG"])["task"]["index"]
     lr = np.zeros((4, 4, 4, 3), np.uint8)
     hr = np.zeros((4, 4 * own_scale, 4 * own_scale, 3), np.uint8)
     try:
-        model.fit(dataset([(lr, hr)]), verbose=0)
+        loop.run(dataset([(lr, hr)]), lambda: False)
     except ValueError as error:
         return str(error)
 
@@ -127,7 +125,7 @@ def main():
         fit(*rest)
     else:
         from keras_edsr.cli import main as door
-        from keras_edsr.models import workers
+        from keras_edsr.trainer import workers
         from keras_edsr.training import devices
 
         for bound in bounds:

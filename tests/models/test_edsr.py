@@ -175,7 +175,7 @@ def test_images_may_have_a_fixed_size():
 
 
 def test_get_config_holds_every_argument():
-    assert set(inspect.signature(EDSR).parameters) == set(CONFIG)
+    assert set(inspect.signature(EDSR).parameters) == {*CONFIG, "compile"}
     assert EDSR(**CONFIG).get_config() == CONFIG
 
 

@@ -74,20 +74,20 @@ def snapshots():
 def trained(traces, snapshots):
     """After 24 steps of all scales: every moment is non-zero. Tests may train it further."""
     model = tiny()
-    model._maybe_symbolic_build()  # the slots are there before the first step
+    model.optimizer.build(model.trainable_variables)  # the slots are there before the first step
     snapshots.append(snapshot(model))
     note = keras.callbacks.LambdaCallback(on_train_batch_end=lambda step, logs: snapshots.append(snapshot(model)))
     for mode in ("train_step", "test_step"):
-        setattr(model, mode, _noting(getattr(model, mode), mode, traces))
+        setattr(model, mode, _noting(model, getattr(model, mode), mode, traces))
     model.fit(dataset(MIXED), callbacks=[note], verbose=0)
     assert model.optimizer.iterations == len(MIXED)
     return model
 
 
-def _noting(step, mode, traces):
-    def noted(data, scale):
-        traces.append((mode, scale))
-        return step(data, scale)
+def _noting(model, step, mode, traces):
+    def noted(data):
+        traces.append((mode, model.scale_of(*data[:2])))
+        return step(data)
 
     return noted
 
@@ -331,7 +331,7 @@ def test_mixed_float16_trains():
 
 
 def test_get_config_holds_every_argument():
-    assert set(inspect.signature(MDSR).parameters) == set(CONFIG)
+    assert set(inspect.signature(MDSR).parameters) == {*CONFIG, "compile"}
     assert MDSR(**CONFIG).get_config() == CONFIG
 
 
@@ -407,7 +407,7 @@ def test_a_branch_is_saved_with_its_own_weights_and_goes_on_training(tmp_path):
 
 
 def test_the_config_of_a_branch_holds_its_arguments(trained):
-    assert set(trained.branch(2).get_config()) == set(inspect.signature(MDSRBranch).parameters)
+    assert {*trained.branch(2).get_config(), "compile"} == set(inspect.signature(MDSRBranch).parameters)
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
@@ -458,29 +458,51 @@ def test_a_batch_of_a_scale_that_the_model_lacks_is_refused():
 
 
 def test_metrics_in_compile_are_refused():
-    model = tiny()
-    model.compile("adam", "mae", metrics=["mse"])
     with pytest.raises(ValueError, match=r"has its own metrics.*Received: `metrics` in compile"):
-        model.fit(*batch(2), verbose=0)
+        tiny().compile("adam", "mae", metrics=["mse"])
 
 
 def test_several_steps_per_execution_are_refused():
-    model = tiny()
-    model.compile("adam", "mae", steps_per_execution=4)
     with pytest.raises(ValueError, match="`steps_per_execution` must be 1"):
-        model.evaluate(*batch(2), verbose=0)
+        tiny().compile("adam", "mae", steps_per_execution=4)
+
+
+def test_loss_weights_are_refused():
+    with pytest.raises(ValueError, match="`loss_weights`"):
+        tiny().compile("adam", "mae", loss_weights=[2.0])
 
 
 @pytest.mark.parametrize("option", [{"use_ema": True}, {"gradient_accumulation_steps": 2}])
 def test_an_optimizer_that_would_touch_the_other_scales_is_refused(option):
-    model = tiny((2, 3))
-    model.compile(keras.optimizers.Adam(**option), "mae")
-    with pytest.raises(ValueError, match=r"WeightAverage.* or a larger batch"):
-        model.fit(*batch(2), verbose=0)
+    with pytest.raises(ValueError, match="`optimizer` must keep no average"):
+        tiny((2, 3)).compile(keras.optimizers.Adam(**option), "mae")
 
 
 def test_a_loss_for_each_output_is_refused():
-    model = tiny((2, 3))
-    model.compile("adam", {"x2": "mae", "x3": "mse"})
     with pytest.raises(ValueError, match="`loss` must be one loss"):
-        model.fit(*batch(2), verbose=0)
+        tiny((2, 3)).compile("adam", {"x2": "mae", "x3": "mse"})
+
+
+# === What Keras can edit ===
+
+
+@pytest.mark.parametrize("shared_tail", [True, False])
+def test_a_clone_is_the_same_class_with_weights_of_its_own(shared_tail):
+    model = tiny((3, 2), shared_tail=shared_tail, residual_scaling=0.2, mean=(1.0, 2.0, 3.0), name="mine")
+    for one in (model, model.branch(2)):
+        clone = keras.models.clone_model(one)
+        assert (type(clone), clone.get_config()) == (type(one), one.get_config())
+        assert not np.array_equal(clone.get_weights()[0], one.get_weights()[0])
+
+
+class Halved(MDSR):
+    """A user's model with a step of its own."""
+
+    def train_step(self, data):
+        logs = super().train_step(data)
+        return {**logs, "half": logs["loss"] / 2}
+
+
+def test_a_subclass_may_have_a_step_of_its_own():
+    history = Halved((2, 3), 1, 4).fit(*batch(2), verbose=0).history
+    assert history["half"][0] == pytest.approx(history["loss"][0] / 2)

@@ -1,8 +1,10 @@
 import keras
 import numpy as np
 import pytest
+from loops import dataset
 
-from keras_edsr.models import EDSR, MDSR, WeightAverage
+from keras_edsr.models import EDSR, MDSR
+from keras_edsr.trainer import TrainingLoop, WeightAverage
 
 
 def tiny(**kwargs):
@@ -16,7 +18,13 @@ def batch(scale=2, seed=0):
 
 
 def values(variables):
-    return [variable.numpy() for variable in variables]
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+def train(model, average, batches):
+    loop = TrainingLoop(model, average=average)
+    loop.run(dataset(batches), lambda: False)
+    return loop
 
 
 def assert_same(one, two):
@@ -28,17 +36,17 @@ def assert_same(one, two):
 def test_it_is_the_recurrence(decay):
     model = tiny()
     model.compile(keras.optimizers.Adam(1e-2), "mae")
-    model.weight_average = WeightAverage(model, decay)
-    expected = [weight.numpy().astype(np.float64) for weight in model.trainable_variables]
+    loop = TrainingLoop(model, average=WeightAverage(model, decay))
+    expected = [keras.ops.convert_to_numpy(weight).astype(np.float64) for weight in model.trainable_variables]
     for n in range(1, 16):
-        model.train_on_batch(*batch(seed=n))
+        loop.run(dataset([batch(seed=n)]), lambda: False)
         kept = min(decay, (1 + n) / (10 + n))
         expected = [
-            kept * average + (1 - kept) * weight.numpy()
+            kept * average + (1 - kept) * keras.ops.convert_to_numpy(weight)
             for average, weight in zip(expected, model.trainable_variables, strict=True)
         ]
-    for average, value in zip(model.weight_average.averages, expected, strict=True):
-        np.testing.assert_allclose(average.numpy(), value, rtol=1e-5, atol=1e-6)
+    for average, value in zip(loop.average.averages, expected, strict=True):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(average), value, rtol=1e-5, atol=1e-6)
 
 
 def test_it_begins_with_the_weights():
@@ -48,32 +56,28 @@ def test_it_begins_with_the_weights():
 
 def test_it_leaves_training_as_it_is():
     with_average, without = tiny(), tiny()
-    with_average.weight_average = WeightAverage(with_average, 0.9)
-    for model in (with_average, without):
-        for seed in range(3):
-            model.train_on_batch(*batch(seed=seed))
+    train(with_average, WeightAverage(with_average, 0.9), [batch(seed=seed) for seed in range(3)])
+    train(without, None, [batch(seed=seed) for seed in range(3)])
     assert_same(with_average.get_weights(), without.get_weights())
 
 
 def test_what_a_batch_does_not_train_keeps_its_average():
     keras.utils.set_random_seed(0)
     model = MDSR((2, 3), 1, 4)
-    model.weight_average = WeightAverage(model, 0.9)
-    for scale in (2, 3):  # so that weights and averages differ, and the moments are not zero
-        model.train_on_batch(*batch(scale))
-    averages = dict(zip([w.path for w in model.trainable_variables], model.weight_average.averages, strict=True))
-    before = {path: average.numpy() for path, average in averages.items()}
-    model.train_on_batch(*batch(2))
-    still = {path for path, value in before.items() if np.array_equal(averages[path].numpy(), value)}
+    loop = TrainingLoop(model, average=WeightAverage(model, 0.9))
+    loop.run(dataset([batch(2), batch(3)]), lambda: False)  # so that averages differ, and the moments are not zero
+    paths = [weight.path for weight in model.trainable_variables]
+    before = dict(zip(paths, values(loop.average.averages), strict=True))
+    loop.run(dataset([batch(2)]), lambda: False)
+    after = dict(zip(paths, values(loop.average.averages), strict=True))
+    still = {path for path in paths if np.array_equal(before[path], after[path])}
     assert still == {path for path in before if "_x3" in path}
 
 
 def test_its_variables_are_all_that_it_needs_to_go_on():
     model = tiny()
     one, two = WeightAverage(model, 0.9), WeightAverage(model, 0.9)
-    model.weight_average = one
-    for seed in range(3):
-        model.train_on_batch(*batch(seed=seed))
+    train(model, one, [batch(seed=seed) for seed in range(3)])
     for variable, value in zip(two.variables, values(one.variables), strict=True):
         variable.assign(value)
     for average in (one, two):

@@ -32,7 +32,7 @@ from keras_edsr.data import PatchSampler, ScaleBatchSampler
 from keras_edsr.image_io import write_image
 from keras_edsr.models import EDSR
 from keras_edsr.training import Stopped, TrainConfig, _train, train
-from keras_edsr.training._train import build_model
+from keras_edsr.training._train import build_loop, build_model
 
 EDSR_RUN = {"average": 0.9}
 MDSR_RUN = {"model": "mdsr", "scale": (2, 3), "average": 0.9, "schedule": "cosine"}
@@ -501,8 +501,9 @@ def test_the_first_weights_are_taken_and_the_log_says_which_were_not(x2, caplog)
 
 def test_the_average_begins_with_the_weights_that_were_taken(x2):
     settings = {**TINY, "init_from": str(x2), "average": 0.9}
-    model = build_model(TrainConfig(output="run", hr="photos", **settings))
-    for average, weight in zip(model.weight_average.averages, weights(x2), strict=True):
+    config = TrainConfig(output="run", hr="photos", **settings)
+    loop = build_loop(build_model(config), config)
+    for average, weight in zip(loop.average.averages, weights(x2), strict=True):
         np.testing.assert_array_equal(average.numpy(), weight)
 
 

@@ -1,9 +1,9 @@
 """Training on several machines: the workers that TF_CONFIG names, and what they agree on.
 
 Keras' maintainers say that Keras 3 does not work with MultiWorkerMirroredStrategy (keras-team/keras#20585), and its
-stock `fit` fails under it. `SuperResolutionModel` has steps of its own, with which it works as long as every worker is
-given the same batches, of which each takes its part. What of TensorFlow and Keras that relies on beyond their public
-names is checked here, by `check_versions`.
+`fit` fails under it. `TrainingLoop`, which `keras-edsr train` uses, has steps of its own, which work as long as every
+worker gets the same batches, of which each takes its part. What of TensorFlow and Keras that relies on beyond their
+public names is listed here.
 """
 
 import contextlib
@@ -28,7 +28,22 @@ from ..files import reason
 START_SECONDS = 15 * 60  # time that the first worker waits for the last: a cluster starts them one by one
 HEARTBEAT_SECONDS = 30  # time without a heartbeat after which a worker counts as lost
 
-_KERAS = ((3, 14), (3, 16))  # from, to below
+# All that the package uses beyond the public names of Keras and TensorFlow; for several devices or machines alone.
+PRIVATE_NAMES = {
+    # `gradients_are_summed`: the loop adds up the gradients of all replicas before they are clipped.
+    "keras.Optimizer": (keras.Optimizer, ("_all_reduce_sum_gradients",)),
+    # The coordination service, by which workers find one another and tell each other of an end.
+    "TensorFlow's context": (
+        context.Context,
+        (
+            "configure_coordination_service",
+            "set_config_key_value",
+            "get_config_key_value",
+            "wait_at_barrier",
+            "report_error_to_cluster",
+        ),
+    ),
+}
 _WAIT_SECONDS = 24 * 3600  # time to wait for reports: a worker may need long to read its images
 _NUMBERS = itertools.count()  # numbers of the reports, which the coordination service identifies by name
 # Errors of a collective operation if another worker is lost or has stopped.
@@ -96,34 +111,19 @@ def read_cluster(tf_config: str | None) -> Cluster | None:
 
 
 def check_versions() -> None:
-    """Checks that training on several machines was tested with these versions of Keras and TensorFlow.
+    """Checks that Keras and TensorFlow have what training on several machines relies on.
 
     Raises:
-        ValueError: If it was not.
+        ValueError: If they do not.
     """
-    version = tuple(int(part) for part in keras.__version__.split(".")[:2])
-    needed = {
-        "keras.Model": (keras.Model, ("_maybe_symbolic_build", "distribute_strategy")),
-        "keras.Optimizer": (keras.Optimizer, ("_all_reduce_sum_gradients",)),
-        "TensorFlow's context": (
-            context.Context,
-            (
-                "configure_coordination_service",
-                "set_config_key_value",
-                "get_config_key_value",
-                "wait_at_barrier",
-                "report_error_to_cluster",
-            ),
-        ),
-    }
     missing = [
-        f"{name}.{part}" for name, (owner, parts) in needed.items() for part in parts if not hasattr(owner, part)
+        f"{name}.{part}" for name, (owner, parts) in PRIVATE_NAMES.items() for part in parts if not hasattr(owner, part)
     ]
-    if missing or not _KERAS[0] <= version < _KERAS[1]:
+    if missing:
         raise ValueError(
-            "Training on several machines takes Keras 3.14 or 3.15, and was tried with TensorFlow 2.21: it relies on "
-            f"private parts of both. Received: Keras {keras.__version__}, TensorFlow {tf.__version__}"
-            f"{', without ' + ', '.join(missing) if missing else ''}. Install those, or train on one machine."
+            "Training on several machines was tried with Keras 3.15 and TensorFlow 2.21: it relies on private parts of "
+            f"both. Received: Keras {keras.__version__}, TensorFlow {tf.__version__}, without {', '.join(missing)}. "
+            "Install those, or train on one machine."
         )
 
 

@@ -1,6 +1,7 @@
 """The exponential moving average of a model's weights."""
 
-import tensorflow as tf
+import keras
+from keras import ops
 
 
 class WeightAverage:
@@ -10,8 +11,6 @@ class WeightAverage:
     it would pull along the scales that the batch did not train.
 
     In the n-th step the decay is `min(decay, (1 + n) / (10 + n))`, so that the random first weights are forgotten soon.
-
-    Set it before `fit`: `model.weight_average = WeightAverage(model, 0.999)`.
 
     Args:
         model: A built Keras model.
@@ -26,8 +25,11 @@ class WeightAverage:
         if not 0 <= decay < 1:
             raise ValueError(f"`decay` must be in [0, 1). Received: decay={decay!r}.")
         self.decay = decay
-        self.averages = [tf.Variable(weight.value, trainable=False) for weight in model.trainable_variables]
-        self._steps = tf.Variable(0.0, trainable=False, name="steps")
+        self.averages = [
+            keras.Variable(ops.convert_to_numpy(weight), trainable=False, dtype=weight.dtype)
+            for weight in model.trainable_variables
+        ]
+        self._steps = keras.Variable(0.0, trainable=False, dtype="float32", name="steps")
         self.variables = [*self.averages, self._steps]
         self._average_of = {
             id(weight): average for weight, average in zip(model.trainable_variables, self.averages, strict=True)
@@ -35,8 +37,9 @@ class WeightAverage:
 
     def update(self, weights):
         """Moves the averages of `weights`, some of the model's variables, after a step."""
-        self._steps.assign_add(1.0)
-        decay = tf.minimum(self.decay, (1 + self._steps) / (10 + self._steps))
+        steps = self._steps.value + 1
+        self._steps.assign(steps)
+        decay = ops.minimum(self.decay, (1 + steps) / (10 + steps))
         for weight in weights:
             average = self._average_of[id(weight)]
-            average.assign_add((1 - decay) * (weight.value - average))
+            average.assign(average.value + (1 - decay) * (weight.value - average.value))
