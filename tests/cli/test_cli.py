@@ -815,7 +815,7 @@ def test_an_interrupt_is_one_line(models, photos, tmp_path, monkeypatch):
     result = run("upscale", photos, "-o", tmp_path / "out", "--model", models / "edsr.keras")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
-        "Error: Stopped; 1 of 3 images are done. --skip-existing does the others."
+        "Error: Stopped; 1 of 3 images are done. Add --skip-existing to make the others."
     )
 
 
@@ -847,5 +847,5 @@ def test_ctrl_c_leaves_no_half_file(models, tmp_path):
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert stderr.splitlines()[-1] == "Error: Stopped; 1 of 2 images are done. --skip-existing does the others."
+    assert stderr.splitlines()[-1] == "Error: Stopped; 1 of 2 images are done. Add --skip-existing to make the others."
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
