@@ -26,7 +26,16 @@ SETS = ("Set5", "Set14")
 LICENSE = "Apache-2.0; trained in part on BSDS500, whose images are for non-commercial research"
 SOURCE = "keras_edsr: MODEL_CARD.md beside the weights"
 
-CARD = """# {name}
+CARD = """---
+library_name: keras
+pipeline_tag: image-to-image
+license: other
+license_name: apache-2.0-trained-on-images-with-other-terms
+tags: [super-resolution, {family}, keras_edsr]
+metrics: [psnr, ssim]
+---
+
+# {name}
 
 {what}
 
@@ -190,6 +199,7 @@ def card(args, model, scores, rounds):
     data = DATA.format(hd=HD if args.hd else "", hd_terms=HD_TERMS if args.hd else "")
     return CARD.format(
         name=args.name,
+        family=type(model).__name__.lower(),
         data=data,
         degraded=degraded,
         what=what,

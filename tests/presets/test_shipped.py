@@ -77,6 +77,7 @@ def test_the_weights_are_small_enough_for_a_wheel():
 def test_a_card_says_what_how_from_what_and_how_good(name):
     assert {path.name for path in (FOLDER / name).iterdir()} >= {CONFIG, WEIGHTS, CARD}
     text = card(name)
+    assert text.startswith("--- library_name: keras pipeline_tag: image-to-image ")  # as the hub reads it
     assert f"# {name} " in text
     command = text.partition("```sh")[2].partition("```")[0]
     assert command.split()[:2] == ["keras-edsr", "train"]
