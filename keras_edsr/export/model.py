@@ -32,6 +32,6 @@ def in_float32(model: NetworkModel) -> NetworkModel:
     Args:
         model: An `EDSR`, an `MDSR` or a branch of one.
     """
-    if keras.dtype_policies.get(model.body_dtype).compute_dtype == "float32":
+    if keras.dtype_policies.get(model.network.dtype).compute_dtype == "float32":
         return model
     return build(dataclasses.replace(model.network, dtype="float32"), model.get_arrays())
