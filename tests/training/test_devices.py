@@ -166,5 +166,5 @@ def test_a_batch_that_the_workers_cannot_divide_is_refused_before_they_meet(data
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": three, "task": {"type": "worker", "index": 0}}))
     with pytest.raises(ValueError, match=r"On 3 workers `devices` .* must divide the batch of 4"):
         train(TrainConfig(output=tmp_path / "run", **data, **TINY))
-    with pytest.raises(ValueError, match=r"`devices` .* at most the 1 of this machine"):
+    with pytest.raises(ValueError, match=r"`devices` must be at most the 1 GPUs of each"):
         train(TrainConfig(output=tmp_path / "run", **{**data, **TINY, "batch_size": 6, "devices": 2}))
