@@ -134,7 +134,8 @@ def _open_div2k(config, split):
     folder = Path(config.div2k)
     if not folder.is_dir():
         raise ValueError(
-            f"`div2k` must be the folder of DIV2K's images, of its zips, or TFDS's. {folder} is not a folder."
+            "`div2k` must be the folder of DIV2K's images, of its zips, or TFDS's. "
+            f"Received: {folder}, which is not a folder."
         )
     zips = folder if any(folder.glob("DIV2K_*.zip")) else None
     return div2k_pairs(config.scales, split, folder, degradation=config.degradation, manual_dir=zips)

@@ -216,7 +216,7 @@ def test_what_cannot_be_done_is_said_before(tmp_path):
     source = write(tmp_path / "in.mp4", pictures(2))
     with pytest.raises(ValueError, match="must end in"):
         upscale_video(source, tmp_path / "out.gif", MODEL)
-    with pytest.raises(ValueError, match=r"\.mp4 takes"):
+    with pytest.raises(ValueError, match=r"\.mp4 can store"):
         upscale_video(source, tmp_path / "out.mp4", MODEL, codec="ffv1")
     with pytest.raises(ValueError, match="there is no such file"):
         upscale_video(tmp_path / "no.mp4", tmp_path / "out.mp4", MODEL)

@@ -453,10 +453,10 @@ def test_other_settings_are_refused_before_anything_is_read(data, tmp_path):
     [
         ({"hr": "gone"}, "gone does not exist"),
         ({"validation": "gone"}, "gone does not exist"),
-        ({"hr": None, "div2k": "gone"}, "`div2k` must be the folder of .* Received: gone, which is none"),
+        ({"hr": None, "div2k": "gone"}, "`div2k` must be the folder of .* Received: gone, which is not a folder"),
         ({"scale": 5}, "`scale` must be one or several of"),
         ({"precision": "float15"}, "float15"),
-        ({"devices": 7}, "`devices` must be at most the 1 that are here"),
+        ({"devices": 7}, "`devices` must be at most the 1 of this machine"),
         ({"init_from": "gone.keras"}, r"gone\.keras is not a model that keras_edsr can load"),
     ],
 )
