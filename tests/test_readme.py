@@ -91,11 +91,12 @@ def stand_ins(tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
     for path in sorted((ROOT / "examples" / "images" / "train").iterdir()):  # int8 is calibrated on them
         Image.open(path).convert("RGB").crop((100, 50, 300, 250)).save(tmp_path / "photos" / f"{path.stem}.png")
-    for name in ("holdout", "Set5", "results", "more/sub", "frames"):
+    for name in ("holdout", "Set5", "Set14", "results", "more/sub", "frames"):
         write_photos(tmp_path / name, 2, height=200, width=200)
     for name in ("DIV2K_train_HR", "DIV2K_valid_HR"):
         write_photos(tmp_path / "DIV2K" / name, 2, height=200, width=200)
     Image.fromarray(photo(540, 960)).save(tmp_path / "photo.jpg")
+    Image.fromarray(photo(60, 80)).save(tmp_path / "scan.tif")
     monkeypatch.setenv("KERAS_EDSR_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
