@@ -97,6 +97,7 @@ def stand_ins(tmp_path, monkeypatch):
         write_photos(tmp_path / "DIV2K" / name, 2, height=200, width=200)
     Image.fromarray(photo(540, 960)).save(tmp_path / "photo.jpg")
     Image.fromarray(photo(60, 80)).save(tmp_path / "scan.tif")
+    Image.fromarray(photo(60, 80)).save(tmp_path / "drawing.png")
     monkeypatch.setenv("KERAS_EDSR_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -145,6 +146,7 @@ def test_the_python_runs(block, stand_ins):
     names = {
         "keras_edsr": keras_edsr,
         "image": photo(40, 60),
+        "hr": photo(200, 200),
         "tfds": SimpleNamespace(load=lambda *_, **__: lr_hr),  # tests/test_div2k.py has the real one
     }
     for name, value in {"steps_per_epoch": 1, "epochs": 1, "num_blocks": 1, "filters": 4}.items():
