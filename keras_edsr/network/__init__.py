@@ -6,9 +6,10 @@ Whatever reads, writes, builds or translates a network does it from a pair `(Net
 from .about import About
 from .arrays import Arrays, as_arrays, check_arrays, count_parameters, shuffle_order, torch_weights, weights
 from .graph import Add, Convolve, Operation, Shift, Shuffle, convolutions, halo, operations
-from .network import Network, default_residual_scaling
+from .network import PAPER_SIZES, Network, default_residual_scaling
 
 __all__ = [
+    "PAPER_SIZES",
     "About",
     "Add",
     "Arrays",

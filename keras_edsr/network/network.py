@@ -12,6 +12,9 @@ FAMILIES = ("EDSR", "MDSR")
 CLASSES = (*FAMILIES, "MDSRBranch")  # of Keras models
 UPSAMPLERS = ("subpixel", "direct")
 
+# The final models of the paper (Lim et al., 2017, table 1): what a config without sizes stands for.
+PAPER_SIZES = {"EDSR": {"num_blocks": 32, "filters": 256}, "MDSR": {"num_blocks": 80, "filters": 64}}
+
 
 def default_residual_scaling(family: str, filters: int) -> float:
     """Returns the factor on a block's branch with which networks of this size are trained.
@@ -124,7 +127,7 @@ class Network:
         is_branch = class_name == "MDSRBranch"
         family = "EDSR" if class_name == "EDSR" else "MDSR"
         try:
-            fields = dict(config["mdsr"] if is_branch else config)
+            fields: dict[str, Any] = {**PAPER_SIZES[family], **(config["mdsr"] if is_branch else config)}
             fields.pop("compile", None)  # of the Keras model, not of the network
             if family == "EDSR":
                 fields["scales"] = (fields.pop("scale"),)

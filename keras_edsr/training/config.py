@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..files import atomic_file
-from ..network import default_residual_scaling
+from ..network import PAPER_SIZES, default_residual_scaling
 
-# The paper's final models; the baselines are 16 blocks of 64 filters.
-_PAPER = {"edsr": {"num_blocks": 32, "filters": 256}, "mdsr": {"num_blocks": 80, "filters": 64}}
+# By the names that `model` has; the baselines are 16 blocks of 64 filters.
+_PAPER = {family.lower(): sizes for family, sizes in PAPER_SIZES.items()}
 
 
 # === Kinds of settings ===

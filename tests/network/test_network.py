@@ -168,7 +168,7 @@ def test_what_is_not_a_network_is_refused(changes, message):
 
 
 @pytest.mark.parametrize(
-    "config", [{}, {"scale": 2}, {"scale": 2, "num_blocks": 1, "filters": 4, "color": 1}, [], None]
+    "config", [{}, {"num_blocks": 1, "filters": 4}, {"scale": 2, "num_blocks": 1, "filters": 4, "color": 1}, [], None]
 )
 def test_what_is_not_a_config_is_refused(config):
     with pytest.raises(ValueError, match="its config is not that of an EDSR"):
@@ -179,3 +179,11 @@ def test_an_exports_description_is_read_again(tmp_path):
     about = About.of(Network("EDSR", (3,), 2, 4, upsampler="direct"))
     assert about.halo == 7
     assert About.from_json(about.to_json(), tmp_path, "a file") == about
+
+
+@pytest.mark.parametrize(
+    ("class_name", "config", "sizes"), [("EDSR", {"scale": 2}, (32, 256)), ("MDSR", {"scales": (2, 3)}, (80, 64))]
+)
+def test_a_config_without_sizes_is_the_papers_network(class_name, config, sizes):
+    network = Network.from_config(class_name, config)
+    assert (network.num_blocks, network.filters) == sizes
